@@ -1,0 +1,1 @@
+"""The composition: files are read, sockets opened, workers started and watched."""

@@ -1,0 +1,1 @@
+"""What the kernel knows of its interfaces, addresses and routes."""
