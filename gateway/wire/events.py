@@ -46,10 +46,11 @@ class CredentialsChecked(NamedTuple):
 
 
 class Request(NamedTuple):
-    """In: what the client wants. Answer with `Reply`.
+    """In: what the client wants. Answer with `Reply`. For our own client role it says what to ask a server for.
 
     ``host`` is an address, or the bytes of a name exactly as the client sent them; ``user`` is SOCKS4's USERID;
-    ``credentials`` are those of an HTTP ``Proxy-Authorization: Basic`` header.
+    ``credentials`` are those of an HTTP ``Proxy-Authorization: Basic`` header. The server role gives those of SOCKS5
+    as `Credentials` before the request; the client role takes them here for both.
     """
 
     protocol: Protocol
@@ -71,3 +72,51 @@ class Reply(NamedTuple):
     bound: Endpoint = UNSPECIFIED
     reply4: int | None = None
     challenge: bool = False
+
+
+class Outgoing(NamedTuple):
+    """Client role, in: these bytes are to be sent to the server now."""
+
+    data: bytes
+
+    def __repr__(self) -> str:
+        """Without the bytes: they may hold a password."""
+        return f"Outgoing({len(self.data)} bytes)"
+
+
+class Listening(NamedTuple):
+    """Client role, in: the first reply to a BIND; the server listens at ``bound``, `Established` or `Refused` follows.
+
+    The address 0.0.0.0 stands for that of the server itself (``spec/socks4.md`` §1.4).
+    """
+
+    bound: Endpoint
+
+
+class Established(NamedTuple):
+    """Client role, in: the request was granted; whatever follows belongs to the two ends.
+
+    ``bound`` is what the server said: for CONNECT its outgoing socket, for BIND the caller, for UDP ASSOCIATE where
+    datagrams go to. It is `UNSPECIFIED` where the protocol says nothing (HTTP).
+    """
+
+    bound: Endpoint
+
+
+class Refused(NamedTuple):
+    """Client role, in: the server refused; ``code`` in the terms of SOCKS5, ``fact`` what the server said."""
+
+    code: Reply5
+    fact: str
+
+
+class Datagram(NamedTuple):
+    """A datagram between a client and the relay (RFC 1928 §7).
+
+    ``host`` is an address, or the bytes of a name exactly as they came; ``frag`` is 0 for a whole datagram.
+    """
+
+    frag: int
+    host: Address | bytes
+    port: int
+    data: bytes

@@ -1,0 +1,56 @@
+# The commands of this project; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STARTER := build/run
+DEBIAN_BASE := python3 python3-venv
+DEBIAN_TEST := curl dnsmasq-base gcc iproute2 libc6-dev man-db procps
+
+.PHONY: help run test test-full bench lint clean debian-base debian-test
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+run: $(VENV)/.installed $(STARTER)/gateway.toml  ## sockd in the foreground on 127.0.0.1:1080; needs no root
+	@echo 'Try, from another terminal:'
+	@echo '  curl --proxy socks5h://127.0.0.1:1080 https://example.com/'
+	@echo 'Rules: $(STARTER)/sockd.conf   Settings: $(STARTER)/gateway.toml   End: Ctrl-C'
+	@exec $(BIN)/sockd -d -f $(STARTER)/gateway.toml
+
+test: $(VENV)/.tested debian-test  ## everything that this machine allows, in minutes
+	$(BIN)/pytest -m 'not full'
+
+test-full: $(VENV)/.tested debian-test  ## that, and what takes longer
+	$(BIN)/pytest
+
+bench: $(VENV)/.tested  ## side by side with danted and microsocks; BENCH='--quick' and the like go to it
+	$(BIN)/python -m tests.bench $(BENCH)
+
+lint: $(VENV)/.tested  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove what these commands made
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STARTER)/gateway.toml: | $(VENV)/.installed
+	@mkdir -p $(STARTER)
+	@cp -n gateway/starter/sockd.conf gateway/starter/gateway.toml $(STARTER)/
+
+$(VENV)/bin/python: | debian-base
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+debian-base:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/support/debian.sh required $(DEBIAN_BASE)
+
+debian-test:
+	@sh tests/support/debian.sh wanted $(DEBIAN_TEST)

@@ -1,0 +1,117 @@
+"""``sockd``: the daemon's command line; sockd(8) is its manual."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gateway import __version__
+from gateway.config.rules import IdentLevel
+from gateway.daemon.configuration import Configuration, load
+from gateway.daemon.supervisor import Supervisor, open_listeners
+from gateway.errors import ConfigError, GatewayError
+from gateway.net.sockets import endpoint_of
+from gateway.system.detach import detach
+from gateway.system.journal import FACILITIES, FileSink, Journal, open_sink
+from gateway.system.limits import raise_descriptors
+from gateway.system.pidfile import PidFile
+from gateway.system.privileges import account_of
+
+SETTINGS_PATH = "/etc/gateway.toml"
+VERSION_LINES = (
+    f"CSTC single-homed, stand-alone SOCKS proxy server version {__version__}.",
+    "Does not support clients that use Rrcmd().",
+)
+"""The wording of `spec/socks4.md` §2.1."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sockd", description="The proxy daemon of a multihomed gateway.", allow_abbrev=False
+    )
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("-ver", action="store_true", help="print the version lines and exit")
+    one.add_argument("-n", action="store_true", help="check every file, report all mistakes, and exit")
+    parser.add_argument("-f", metavar="FILE", default=SETTINGS_PATH, help=f"settings (default {SETTINGS_PATH})")
+    parser.add_argument("-d", action="store_true", help="stay in the foreground")
+    ident = parser.add_mutually_exclusive_group()
+    ident.add_argument("-i", action="store_true", help="ask identd; refuse when it names another user")
+    ident.add_argument("-I", action="store_true", help="ask identd; refuse when it does not answer too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console entry: every mistake of the user is a line on stderr and status 1, never a traceback."""
+    options = _parser().parse_args(arguments)
+    if options.ver:
+        print(*VERSION_LINES, sep="\n")
+        sys.exit(0)
+    try:
+        sys.exit(_check(options.f) if options.n else _serve(options))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except (GatewayError, OSError) as error:
+        print(f"sockd: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _check(path: str) -> int:
+    configuration = load(path, _say)
+    for warning in configuration.warnings:
+        print(warning)
+    print("configuration OK")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"sockd: {line}", file=sys.stderr, flush=True)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # A user file that fails later is reported through the journal, which exists only when the settings are known.
+    reports: list[Journal] = []
+    configuration = load(options.f, lambda line: reports[0].trouble(line) if reports else _say(line))
+    settings = configuration.settings
+    level = _ident_level(options, settings.sockd.ident)
+    account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
+    workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
+    descriptors = raise_descriptors()
+    listeners = open_listeners(settings.internal.addresses, settings.internal.port, workers)
+    classic, records = open_sink(settings.log.classic), open_sink(settings.log.json)
+    journal = Journal(classic, records, FACILITIES[settings.log.facility])
+    reports.append(journal)
+    pidfile = None
+    if not options.d:
+        pidfile = PidFile(settings.sockd.pidfile)
+        logs = [sink.fd for sink in (classic, records) if isinstance(sink, FileSink)]
+        detach([*(sock.fileno() for sockets in listeners for sock in sockets), *logs, pidfile.fd])
+        pidfile.write()
+    for warning in configuration.warnings:
+        journal.line(str(warning))
+    supervisor = Supervisor(configuration, listeners, journal, account, level, descriptors)
+    ready = _ready_line(configuration, [endpoint_of(sock.getsockname()) for sock in listeners[0]], workers)
+
+    def announce() -> None:
+        if options.d:
+            _say(ready)
+        if not options.d or settings.log.classic != "stderr":
+            journal.line(ready)
+
+    try:
+        supervisor.run(announce)
+        journal.line("stopped")
+    finally:
+        if pidfile is not None:
+            pidfile.remove()
+    return 0
+
+
+def _ident_level(options: argparse.Namespace, configured: IdentLevel) -> IdentLevel:
+    if options.I:
+        return IdentLevel.STRICT
+    return IdentLevel.LENIENT if options.i else configured
+
+
+def _ready_line(configuration: Configuration, endpoints: Sequence[object], workers: int) -> str:
+    where = ", ".join(map(str, endpoints))
+    return f"ready -- {where}, {workers} workers, {len(configuration.access.rules)} rules"

@@ -1,0 +1,98 @@
+"""Parsed files back to text, in the files' own grammar; what is printed reads back as the same value.
+
+Comments are not part of the values and so not printed. ``sockd.conf`` always comes out in the classic dialect.
+"""
+
+from types import MappingProxyType
+
+from gateway.address import Address
+from gateway.config.fields import ALL_WORD, RESERVED_NAMES, prefix_length
+from gateway.config.lexer import LINE_LIMIT, SPECIAL_WORDS
+from gateway.config.options import print_options
+from gateway.config.rules import (
+    AccessFile,
+    AccessRule,
+    AddressPattern,
+    Anyone,
+    HostPattern,
+    IdentLevel,
+    NamePattern,
+    PortTest,
+    UserFile,
+    UserItem,
+    UserName,
+)
+
+_IDENT_WORDS = MappingProxyType({IdentLevel.OFF: "?=n", IdentLevel.LENIENT: "?=i", IdentLevel.STRICT: "?=I"})
+
+
+def print_access(file: AccessFile) -> str:
+    """The rules of a ``sockd.conf`` and its special lines, each on its line; empty for a file without any."""
+    lines = [print_rule(rule) for rule in file.rules]
+    for word, special in zip(SPECIAL_WORDS, (file.no_identd, file.bad_id), strict=True):
+        if special is not None:
+            lines.append(f"{word} {special.command}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def print_rule(rule: AccessRule) -> str:
+    """One rule as one line, without newline.
+
+    IPv4 addresses have their masks beside them, as the original's have; where that would pass the limit of a line,
+    they are prefixes.
+    """
+    line = _rule_text(rule, short=False)
+    return line if len(line) <= LINE_LIMIT else _rule_text(rule, short=True)
+
+
+def print_prefix(pattern: AddressPattern) -> str:
+    """``10.0.0.0/8``, and a host as its address alone; the mask must be without holes."""
+    address = Address(pattern.version, pattern.number)
+    length = prefix_length(pattern)
+    return str(address) if length == (32 if pattern.version == 4 else 128) else f"{address}/{length}"
+
+
+def _rule_text(rule: AccessRule, short: bool) -> str:
+    words = [rule.action.value]
+    if rule.ident is not None:
+        words.append(_IDENT_WORDS[rule.ident])
+    if rule.users:
+        words.append("*=" + ",".join(map(_user_text, rule.users)))
+    words.append(_host_text(rule.source, short))
+    if not isinstance(rule.destination, Anyone):
+        words.append(_host_text(rule.destination, short))
+    if rule.ports is not None:
+        words.append(_ports_text(rule.ports))
+    words += print_options(rule.options)
+    if rule.command is not None:
+        words += [":", rule.command]
+    return " ".join(words)
+
+
+def _user_text(user: UserItem) -> str:
+    if isinstance(user, UserName):
+        return user.name
+    return user.path if isinstance(user, UserFile) else f"@{user.name}"
+
+
+def _host_text(host: HostPattern, short: bool) -> str:
+    if isinstance(host, Anyone):
+        return ALL_WORD
+    if isinstance(host, NamePattern):
+        return _name_text(host)
+    if host.version == 6:
+        return print_prefix(host)
+    if short and (length := prefix_length(host)) is not None:
+        return f"{Address(4, host.number)}/{length}"
+    return f"{Address(4, host.number)} {Address(4, host.mask)}"
+
+
+def _name_text(pattern: NamePattern) -> str:
+    if pattern.below:
+        return f".{pattern.name}"
+    return f"{pattern.name}." if pattern.name in RESERVED_NAMES else pattern.name
+
+
+def _ports_text(test: PortTest) -> str:
+    spans = (str(low) if low == high else f"{low}-{high}" for low, high in test.operands)
+    return f"{test.operator.value} {','.join(spans)}"

@@ -1,0 +1,105 @@
+"""Every file of the daemon, read and checked together: all of it is good, or none of it is used."""
+
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.address import Address
+from gateway.config.access import parse_access
+from gateway.config.rules import AccessFile, AddressPattern
+from gateway.config.settings import Settings, parse_settings
+from gateway.config.source import read_text
+from gateway.errors import ConfigError
+from gateway.netlink.kernel import InterfaceAddress, own_addresses
+from gateway.place import Place, Problem, Severity
+from gateway.policy.access import AccessPolicy
+from gateway.policy.destination import Guard
+from gateway.policy.lint import lint
+from gateway.policy.passwords import PasswordFile, parse_passwords
+from gateway.policy.users import UserFiles
+from gateway.services import Services, parse_services
+from gateway.system.privileges import members
+
+SERVICES_PATH = "/etc/services"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that was read, checked, and what there is to warn of."""
+
+    settings: Settings
+    services: Services
+    access: AccessFile
+    policy: AccessPolicy
+    passwords: PasswordFile | None
+    warnings: tuple[Problem, ...]
+
+
+def load(path: str, report: Callable[[str], None]) -> Configuration:
+    """Read gateway.toml and the files that it names.
+
+    ``report`` is told later of user files that can not be read any more. Raises ConfigError with the mistakes of all
+    files, and KernelRefused when the host's own addresses can not be learnt.
+    """
+    settings = parse_settings(read_text(path), path)
+    services = _services()
+    problems: list[Problem] = []
+    access = policy = passwords = None
+    try:
+        access = parse_access(read_text(settings.files.access), settings.files.access, services, settings.dialect)
+        policy = AccessPolicy.compile(access, _guard(settings), _users(report))
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        passwords = _passwords(settings.files.passwords)
+    except ConfigError as error:
+        problems += error.problems
+    if problems or access is None or policy is None:
+        raise ConfigError(problems)
+    return Configuration(settings, services, access, policy, passwords, (*access.warnings, *lint(access)))
+
+
+def _services() -> Services:
+    try:
+        return parse_services(read_text(SERVICES_PATH))
+    except ConfigError:
+        return parse_services("")  # a host without the file has numbers only
+
+
+def _guard(settings: Settings) -> Guard:
+    addresses = own_addresses()
+    inside = settings.internal.networks or _networks(settings.internal.addresses, addresses)
+    return Guard(frozenset(own.address for own in addresses), inside)
+
+
+def _networks(internal: Sequence[Address], own: Sequence[InterfaceAddress]) -> tuple[AddressPattern, ...]:
+    """The networks that the internal addresses are on."""
+    found = []
+    for address, prefix in own:
+        if address in internal:
+            bits = 32 if address.version == 4 else 128
+            mask = (1 << bits) - (1 << (bits - prefix))
+            found.append(AddressPattern(address.version, address.number & mask, mask))
+    return tuple(found)
+
+
+def _users(report: Callable[[str], None]) -> UserFiles:
+    return UserFiles(read_text, _signature, time.monotonic, members, report)
+
+
+def _signature(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def _passwords(path: str) -> PasswordFile | None:
+    if not path:
+        return None
+    text = read_text(path)
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & 0o027:
+        fault = f"mode {mode:04o} lets others read or change it; use: chmod 600 {path}"
+        raise ConfigError([Problem(Place(path), fault, Severity.ERROR)])
+    return parse_passwords(text, path)

@@ -1,0 +1,155 @@
+"""One worker process: an asyncio loop with the data path nested in it, from its start to its orderly end."""
+
+import asyncio
+import gc
+import itertools
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from gateway.config.rules import IdentLevel
+from gateway.daemon.configuration import Configuration
+from gateway.net.ident import IdentClient
+from gateway.net.listener import Listener
+from gateway.net.lookup import Lookups
+from gateway.net.loop import Handler, Poller
+from gateway.net.passwords import NoPasswords, PasswordChecks
+from gateway.net.pipes import PipePool
+from gateway.net.runner import Limits, Runner
+from gateway.net.shell import CommandRunner
+from gateway.session.tcp import Context
+from gateway.system.journal import Journal
+from gateway.system.privileges import Account, drop
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors that are no session's: logs, listeners, epoll sets, look-ups, commands, and slack for a turn."""
+
+MAX_PIPES = 64
+MAX_SESSIONS = 65536
+
+
+def minute_of_week(wall: Callable[[], float]) -> Callable[[], int]:
+    """A clock of the local week in minutes, 0 is Monday 00:00; asks the time zone once a minute at most."""
+    known = (-1, 0)
+
+    def minute() -> int:
+        nonlocal known
+        now = int(wall() // 60)
+        if now != known[0]:
+            local = time.localtime(now * 60)
+            known = (now, (local.tm_wday * 24 + local.tm_hour) * 60 + local.tm_min)
+        return known[1]
+
+    return minute
+
+
+def limits_of(configuration: Configuration, descriptors: int) -> tuple[Limits, PipePool]:
+    """How many sessions and pipes a worker with so many descriptors can have; each of both takes two."""
+    settings = configuration.settings
+    pipes = min(MAX_PIPES, descriptors // 16)
+    fit = max(1, (descriptors - RESERVED_DESCRIPTORS - 2 * pipes) // 2)
+    wanted = settings.sockd.sessions or MAX_SESSIONS
+    times = settings.timeouts
+    return Limits(times.handshake, times.connect, times.idle, min(fit, wanted)), PipePool(pipes)
+
+
+class Worker:
+    """What a worker process is made of, and its end."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        configuration: Configuration,
+        listeners: Sequence[socket.socket],
+        journal: Journal,
+        ident: IdentLevel,
+        descriptors: int,
+        prefix: str,
+    ) -> None:
+        self._loop = loop
+        self._journal = journal
+        settings = configuration.settings
+        clock = time.monotonic
+        passwords = configuration.passwords
+        context = Context(
+            policy=configuration.policy,
+            services=configuration.services,
+            clock=clock,
+            wall=time.time,
+            minute=minute_of_week(time.time),
+            new_number=itertools.count(1).__next__,
+            prefix=prefix,
+            ident=ident,
+            passwords=passwords is not None,
+        )
+        limits, pipes = limits_of(configuration, descriptors)
+        self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)
+        poller = Poller(loop, self._failed)
+        self._runner = Runner(
+            poller,
+            context,
+            limits,
+            journal,
+            Lookups(loop, settings.timeouts.lookup),
+            self._checks,
+            IdentClient(settings.timeouts.ident),
+            CommandRunner(settings.timeouts.command, journal.trouble),
+            pipes,
+        )
+        self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
+        self._runner.room = self._resume
+
+    def _failed(self, handler: Handler, error: Exception) -> None:
+        self._runner.failed(handler, error)
+
+    def _resume(self) -> None:
+        for listener in self._listeners:
+            listener.resume()
+
+    def stop(self) -> None:
+        """Accept no more, end every session, write their records, and leave the loop."""
+        for listener in self._listeners:
+            listener.close()
+        self._runner.close("shutdown")
+        self._checks.close()
+        self._loop.stop()
+
+
+def run_worker(
+    configuration: Configuration,
+    listeners: Sequence[socket.socket],
+    journal: Journal,
+    account: Account | None,
+    ident: IdentLevel,
+    descriptors: int,
+    prefix: str,
+    parent: int,
+    ready: int,
+) -> None:
+    """The life of a worker process.
+
+    ``parent`` is a descriptor that ends when the supervisor does; a byte is written to ``ready`` when clients are
+    served.
+    """
+    if account is not None:
+        drop(account)
+    # See gateway.net.lookup: no name is ever completed from the search list.
+    os.environ["LOCALDOMAIN"] = ""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    journal.attach(loop.call_later)
+    worker = Worker(loop, configuration, listeners, journal, ident, descriptors, prefix)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    loop.add_reader(parent, worker.stop)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.collect()
+    gc.freeze()
+    os.write(ready, b".")
+    os.close(ready)
+    try:
+        loop.run_forever()
+    finally:
+        journal.flush()

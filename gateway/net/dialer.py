@@ -1,0 +1,159 @@
+"""Outgoing connections: one endpoint by a callback, several by the race of RFC 8305.
+
+Only endpoints that the policy has checked come here; nothing is looked up and nothing is added.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import socket
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.address import Endpoint
+from gateway.net.loop import READ_WRITE, Poller
+from gateway.net.sockets import outgoing
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
+
+_FAILED = select.EPOLLERR | select.EPOLLHUP
+
+
+class Dialled(Protocol):
+    """Who is told how a dial went."""
+
+    def dial_succeeded(self, sock: socket.socket, events: int) -> None:
+        """The socket is connected; the poller watches it for reading and writing, and reported these events."""
+
+    def dial_failed(self, number: int, call: str) -> None:
+        """The errno, and the system call that gave it."""
+
+
+class Attempt:
+    """A connection attempt to one endpoint, on the nested poller."""
+
+    __slots__ = ("_over", "_poller", "_sock", "client")
+
+    def __init__(self, poller: Poller, client: Dialled, sock: socket.socket) -> None:
+        self._poller = poller
+        self._sock = sock
+        self._over = False
+        self.client = client
+
+    def ready(self, events: int) -> None:
+        """The attempt has succeeded or failed."""
+        if self._over or not events:
+            return
+        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & _FAILED else 0
+        if number:
+            self.cancel()
+            self.client.dial_failed(number, "connect()")
+        else:
+            self._over = True
+            self.client.dial_succeeded(self._sock, events)
+
+    def cancel(self) -> None:
+        """Give the attempt up; nobody is told."""
+        if not self._over:
+            self._over = True
+            self._poller.close_later(self._sock)
+
+
+def dial(poller: Poller, client: Dialled, endpoint: Endpoint) -> Attempt | None:
+    """Start to connect; None when it failed at once, and then ``client`` was told already."""
+    call = "socket()"
+    try:
+        sock = outgoing(endpoint)
+    except OSError as error:
+        client.dial_failed(error.errno or 0, call)
+        return None
+    number = sock.connect_ex((str(endpoint.address), endpoint.port))
+    if number not in (0, errno.EINPROGRESS):
+        sock.close()
+        client.dial_failed(number, "connect()")
+        return None
+    attempt = Attempt(poller, client, sock)
+    poller.add(sock.fileno(), attempt, READ_WRITE)
+    return attempt
+
+
+def interleave(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """The order of RFC 8305 §4: families take turns, the first one keeps its place."""
+    if not endpoints:
+        return []
+    leader = endpoints[0].address.version
+    first = [endpoint for endpoint in endpoints if endpoint.address.version == leader]
+    second = [endpoint for endpoint in endpoints if endpoint.address.version != leader]
+    mixed: list[Endpoint] = []
+    for index in range(max(len(first), len(second))):
+        mixed += first[index : index + 1] + second[index : index + 1]
+    return mixed
+
+
+async def race(loop: asyncio.AbstractEventLoop, endpoints: Sequence[Endpoint]) -> socket.socket:
+    """Connect to whichever endpoint answers first; a new attempt starts every 250 ms, or when one fails.
+
+    Raises the OSError of the last attempt that failed when none is left. Cancelling it closes every socket.
+    """
+    waiting = interleave(endpoints)
+    running: set[asyncio.Task[socket.socket]] = set()
+    last = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(loop.create_task(_connect(loop, waiting.pop(0))))
+            done, running = await asyncio.wait(
+                running, timeout=ATTEMPT_DELAY if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            winner = None
+            for task in done:
+                try:
+                    sock = task.result()
+                except OSError as error:
+                    last = error
+                else:
+                    if winner is None:
+                        winner = sock
+                    else:
+                        sock.close()
+            if winner is not None:
+                return winner
+        raise last
+    finally:
+        for task in running:
+            task.add_done_callback(_close_late_winner)
+            task.cancel()
+
+
+def _close_late_winner(task: "asyncio.Task[socket.socket]") -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
+    sock = outgoing(endpoint)
+    try:
+        await loop.sock_connect(sock, (str(endpoint.address), endpoint.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint]) -> None:
+    """`race`, with the same ends as `dial`. Cancelling it gives the attempts up; nobody is told."""
+    try:
+        sock = await race(poller.loop, endpoints)
+    except OSError as error:
+        client.dial_failed(error.errno or 0, "connect()")
+        return
+    # The poller reports what the socket is ready for at its next turn, when the relay has taken it over.
+    poller.add(sock.fileno(), _Nobody(), READ_WRITE)
+    client.dial_succeeded(sock, 0)
+
+
+class _Nobody:
+    def ready(self, events: int) -> None:
+        """Not reached: success and the start of the relay are one step."""

@@ -1,0 +1,69 @@
+"""Accepting clients, without ever spinning: when places or descriptors run out, accepting pauses."""
+
+import asyncio
+import errno
+import select
+import socket
+
+from gateway.net.loop import Poller
+from gateway.net.runner import Runner
+
+ACCEPTS_A_TURN = 16
+PAUSE_SECONDS = 1.0
+
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Listener:
+    """One listening socket of one worker. Level-triggered, so that what waits is reported again after a pause."""
+
+    def __init__(self, poller: Poller, runner: Runner, sock: socket.socket) -> None:
+        self._poller = poller
+        self._runner = runner
+        self._sock = sock
+        self._paused: asyncio.TimerHandle | None = None
+        self._listening = True
+        poller.add(sock.fileno(), self, select.EPOLLIN)
+
+    def ready(self, _events: int) -> None:
+        """Clients wait to be accepted."""
+        runner = self._runner
+        accept = self._sock.accept
+        for _ in range(ACCEPTS_A_TURN):
+            if not runner.make_room():
+                self._pause("all places are taken by running sessions")
+                return
+            try:
+                sock, name = accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTOR:
+                    self._pause(error.strerror or "no descriptor")
+                    return
+                continue  # the client has gone already (accept(2), "Error handling")
+            runner.accept(sock, name)
+
+    def _pause(self, why: str) -> None:
+        if self._paused is None:
+            self._runner.journal.trouble(f"accepting pauses: {why}")
+            self._poller.remove(self._sock.fileno())
+            self._paused = self._poller.loop.call_later(PAUSE_SECONDS, self.resume)
+
+    def resume(self) -> None:
+        """Accept again, if it was paused."""
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+            if self._listening:
+                self._poller.add(self._sock.fileno(), self, select.EPOLLIN)
+
+    def close(self) -> None:
+        """Accept no more here. The socket stays open for whoever else holds it."""
+        if self._listening:
+            self._listening = False
+            if self._paused is None:
+                self._poller.remove(self._sock.fileno())
+            else:
+                self._paused.cancel()
+                self._paused = None

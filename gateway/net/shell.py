@@ -1,0 +1,54 @@
+"""Running the commands of ``sockd.conf``: bounded in number and time, and nothing ever waits for them."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+MAX_RUNNING = 32
+
+
+class CommandRunner:
+    """The commands of one worker. Each gets /dev/null for its standard descriptors and a session of its own."""
+
+    def __init__(self, seconds: float, trouble: Callable[[str], None]) -> None:
+        """``seconds`` is each command's time; ``trouble`` is told of commands that were not run or ran too long."""
+        self._seconds = seconds
+        self._trouble = trouble
+        self._running: set[asyncio.Task[None]] = set()
+
+    def run(self, command: str) -> None:
+        """Start ``/bin/sh -c command`` (`spec/socks4.md` §3.6), unless too many are running."""
+        if len(self._running) >= MAX_RUNNING:
+            self._trouble(f"{MAX_RUNNING} commands of sockd.conf are running already; not run: {command[:60]}")
+            return
+        task = asyncio.get_running_loop().create_task(self._run(command))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, command: str) -> None:
+        null = asyncio.subprocess.DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "/bin/sh", "-c", command, stdin=null, stdout=null, stderr=null, start_new_session=True
+            )
+        except OSError as error:
+            self._trouble(f"cannot run a command of sockd.conf: {error.strerror}")
+            return
+        try:
+            async with asyncio.timeout(self._seconds):
+                await process.wait()
+        except TimeoutError:
+            self._trouble(f"a command of sockd.conf ran longer than {self._seconds:g} s and was ended: {command[:60]}")
+            _kill_group(process.pid)
+            await process.wait()
+        except asyncio.CancelledError:
+            _kill_group(process.pid)
+            raise
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,220 @@
+"""Where the daemon writes: classic lines to syslog, a file or stderr; JSON records to a file or stderr.
+
+Lines are gathered and written together a few times a second, so that a record costs the data path no system call.
+A target that is slow or dead never blocks: what it does not take waits in a bounded queue, what does not fit is lost,
+counted, and the loss is said in the log itself as soon as the target takes lines again.
+"""
+
+import os
+import select
+import socket
+import stat
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.errors import StartError
+
+QUEUE_BYTES = 1 << 20
+FLUSH_SECONDS = 0.05
+CHUNK_BYTES = 4096
+"""A pipe that poll(2) calls writable takes at least this much without blocking (PIPE_BUF, pipe(7))."""
+
+NOTICE, ERROR = 5, 3
+FACILITIES = {
+    "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8, "cron": 9,
+    "authpriv": 10, "ftp": 11, "local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21,
+    "local6": 22, "local7": 23,
+}  # fmt: skip
+"""Facility numbers of syslog(3)."""
+
+
+class Sink(Protocol):
+    """Takes finished lines; returns False for one that it does not take now. Raises OSError when it is broken."""
+
+    def put(self, line: bytes) -> bool:
+        """Write one line without blocking."""
+
+
+class FileSink:
+    """A descriptor opened for appending: a file, a terminal, a pipe."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._can_block = not stat.S_ISREG(os.fstat(fd).st_mode)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    def put(self, line: bytes) -> bool:
+        """Write lines that belong together; one longer than `CHUNK_BYTES` may be torn if the reader is slow."""
+        if not self._can_block:
+            os.write(self.fd, line)
+            return True
+        for start in range(0, len(line), CHUNK_BYTES):
+            if not self._poll.poll(100 if start else 0):
+                return start > 0
+            os.write(self.fd, line[start : start + CHUNK_BYTES])
+        return True
+
+
+class SyslogSink:
+    """The host's syslog socket; connected anew when syslogd was restarted."""
+
+    def __init__(self, path: str = "/dev/log") -> None:
+        self._path = path
+        self._sock: socket.socket | None = None
+
+    def put(self, line: bytes) -> bool:
+        """Send one datagram."""
+        try:
+            if self._sock is None:
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+                self._sock = sock
+                sock.connect(self._path)
+            self._sock.send(line)
+        except BlockingIOError:
+            return False
+        except OSError:
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
+            return False
+        return True
+
+
+class Channel:
+    """One sink and its queue."""
+
+    def __init__(self, sink: Sink | None, loss_line: Callable[[int], bytes], joined: bool) -> None:
+        """``sink`` None writes nowhere. ``joined`` sinks get all lines of a flush in one piece."""
+        self._sink = sink
+        self._loss_line = loss_line
+        self._joined = joined
+        self._queue: deque[bytes] = deque()
+        self._size = 0
+        self._lost = 0
+        self.write = self._enqueue if sink is not None else _nowhere
+
+    def _enqueue(self, line: bytes) -> None:
+        if self._size + len(line) > QUEUE_BYTES:
+            self._lost += 1
+            return
+        self._queue.append(line)
+        self._size += len(line)
+
+    def flush(self) -> bool:
+        """Write what waits; whether all of it was taken."""
+        sink = self._sink
+        if sink is None:
+            return True
+        try:
+            if self._joined and self._size:
+                lines = b"".join(self._queue)
+                if sink.put(lines):
+                    self._queue.clear()
+            else:
+                while self._queue and sink.put(self._queue[0]):
+                    self._queue.popleft()
+        except OSError:
+            self._lost += len(self._queue)
+            self._queue.clear()
+        self._size = sum(map(len, self._queue))
+        if self._lost and not self._queue:
+            self._say_loss(sink)
+        return not self._queue
+
+    def _say_loss(self, sink: Sink) -> None:
+        try:
+            if sink.put(self._loss_line(self._lost)):
+                self._lost = 0
+        except OSError:
+            pass
+
+
+def _nowhere(_line: bytes) -> None:
+    """For a target that is switched off."""
+
+
+class Journal:
+    """Both logs of one process. ``schedule`` runs a function after some seconds, or is None to write at once."""
+
+    def __init__(
+        self,
+        classic: Sink | None,
+        records: Sink | None,
+        facility: int = FACILITIES["daemon"],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._wall = wall
+        self._pid = os.getpid()
+        self._syslog = isinstance(classic, SyslogSink)
+        self._facility = facility
+        self._classic = Channel(classic, lambda lost: self._dressed(f"{lost} lines were lost", ERROR), not self._syslog)
+        self._records = Channel(records, lambda lost: b'{"lost":%d}\n' % lost, True)
+        self._schedule: Callable[[float, Callable[[], None]], object] | None = None
+        self._scheduled = False
+        self._second = 0
+        self._stamp = ""
+
+    def attach(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
+        """From now on gather lines, and write them by ``schedule(seconds, function)``; also names the new process."""
+        self._schedule = schedule
+        self._pid = os.getpid()
+
+    def line(self, text: str, level: int = NOTICE) -> None:
+        """A classic line."""
+        self._classic.write(self._dressed(text, level))
+        self._soon()
+
+    def trouble(self, text: str) -> None:
+        """A line of the error class."""
+        self.line(text, ERROR)
+
+    def record(self, line: bytes) -> None:
+        """A JSON line, with its line end."""
+        self._records.write(line)
+        self._soon()
+
+    def flush(self) -> None:
+        """Write what waits; try again later if a target does not take it."""
+        self._scheduled = False
+        classic, records = self._classic.flush(), self._records.flush()
+        if not (classic and records):
+            self._soon()
+
+    def _soon(self) -> None:
+        if self._schedule is None:
+            self._scheduled = True
+            self._classic.flush()
+            self._records.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._schedule(FLUSH_SECONDS, self.flush)
+
+    def _dressed(self, text: str, level: int) -> bytes:
+        now = int(self._wall())
+        if now != self._second:
+            self._second = now
+            if self._syslog:
+                self._stamp = time.strftime("%b %e %H:%M:%S", time.localtime(now))
+            else:
+                self._stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        if self._syslog:
+            return f"<{self._facility * 8 + level}>{self._stamp} sockd[{self._pid}]: {text}".encode()
+        return f"{self._stamp} sockd[{self._pid}]: {text}\n".encode()
+
+
+def open_sink(target: str) -> Sink | None:
+    """The sink that a ``[log]`` key names: ``none``, ``stderr``, ``syslog``, or a file's path. Raises StartError."""
+    if target == "none":
+        return None
+    if target == "stderr":
+        return FileSink(sys.stderr.fileno())
+    if target == "syslog":
+        return SyslogSink()
+    try:
+        return FileSink(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640))
+    except OSError as error:
+        raise StartError(f"{target}: cannot open the log: {error.strerror}") from None

@@ -1,0 +1,43 @@
+"""Giving up root, in the one order in which it works."""
+
+import grp
+import os
+import pwd
+from typing import NamedTuple
+
+from gateway.errors import StartError
+
+
+class Account(NamedTuple):
+    """A user and group by number."""
+
+    user: int
+    group: int
+
+
+def account_of(name: str) -> Account:
+    """The numbers of a user. Raises StartError."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise StartError(f"[sockd] user: there is no user {name!r} on this host") from None
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def members(group: str) -> frozenset[str] | None:
+    """The users of a group, those whose main group it is included; None when there is no such group."""
+    try:
+        entry = grp.getgrnam(group)
+    except KeyError:
+        return None
+    primary = (user.pw_name for user in pwd.getpwall() if user.pw_gid == entry.gr_gid)
+    return frozenset((*entry.gr_mem, *primary))
+
+
+def drop(account: Account) -> None:
+    """Become that user for ever, if this process is root: supplementary groups first, then group, then user."""
+    if os.geteuid() != 0:
+        return
+    os.setgroups([])
+    os.setresgid(account.group, account.group, account.group)
+    os.setresuid(account.user, account.user, account.user)
