@@ -260,11 +260,11 @@ class _RuleReader:
         if self._glue != len(self._words) and self._line.text[taken.colon - 1] not in " \t":
             self._refused = True
             self.problems.append(Problem(place, _glued(self._words[-1])))
-        if not taken.command:
-            self.problems.append(Problem(place, "there is no command after the ':'", Severity.WARNING))
-            return None
-        self.problems += _command_doubts(taken.command, place)
-        return taken.command
+        elif taken.command and taken.command[0] == ":":
+            message = "the command begins with a second ':'; an IPv6 address is written without blanks"
+            self.problems.append(Problem(place, message, Severity.WARNING))
+        self.problems += _command_doubts(taken.command or "", place)
+        return taken.command or None
 
     # Addresses
 
@@ -364,7 +364,8 @@ def _read_special(line: Line, word: str, path: str, specials: dict[str, SpecialC
 def _command_doubts(command: str, place: Place) -> list[Problem]:
     if any(map(str.isalnum, command)):
         return []
-    return [Problem(place, "a command without any letter or digit is not run", Severity.WARNING)]
+    message = "a command without any letter or digit is not run" if command else "there is no command after the ':'"
+    return [Problem(place, message, Severity.WARNING)]
 
 
 def _comment_doubts(line: Line, offset: int, path: str) -> list[Problem]:

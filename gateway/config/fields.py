@@ -102,14 +102,18 @@ def parse_pair(address: str, mask: str, dialect: Dialect) -> tuple[AddressPatter
 def check_ignored_mask(mask: str, dialect: Dialect, everyone: bool) -> str | None:
     """The mask after a name or ``ALL``, which has no effect; a warning unless it is the mask of one host.
 
-    After ``ALL`` the mask of everyone is as good. Raises BadField when it is no mask.
+    Raises BadField when it is none. After ALL, only the masks of one host and of everyone are taken for one: anything
+    else is rather a destination that lacks its own mask, and to ignore that would open the line to everywhere.
     """
     number = _parse_mask(mask)
     if dialect is Dialect.Y1992:
         number ^= _FULL
     if number == _FULL or (everyone and number == 0):
         return None
-    return f"the mask {mask} has no effect beside {'ALL' if everyone else 'a host name'}"
+    if everyone or number not in _LENGTHS:
+        needs = f"a destination of that address needs a mask of its own, or is written {mask}/32"
+        raise BadField(f"{mask} is no mask for {'ALL' if everyone else 'a host name'}; {needs}")
+    return f"the mask {mask} has no effect beside a host name"
 
 
 def parse_prefix(word: str) -> tuple[AddressPattern, str | None]:

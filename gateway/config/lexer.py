@@ -34,7 +34,7 @@ OPERATOR_WORDS = frozenset(operator.value for operator in PortOperator)
 _HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _WORD = re.compile(r"[^ \t]+")
 _MARK = re.compile(r"[:#]")
-_IPV6_SHAPE = re.compile(r"(?!:[^:])(?=[^:]*:[^:]*:)(?=.*[0-9A-Fa-f])[0-9A-Fa-f:.]+(/[0-9]*)?")
+_IPV6_SHAPE = re.compile(r"(?!:[^:])(?=[^:]*:[^:]*:)(?=.*[0-9A-Fa-f])[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(/[0-9]*)?")
 _HOURS_SHAPE = re.compile(r"hours=([^:#]|(?<=[0-9]):(?=[0-9]))*")
 _BLANKS = " \t"
 

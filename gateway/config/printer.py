@@ -3,7 +3,10 @@
 Comments are not part of the values and so not printed. ``sockd.conf`` always comes out in the classic dialect.
 """
 
+import json
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from gateway.address import Address
 from gateway.config.fields import ALL_WORD, RESERVED_NAMES, prefix_length
@@ -14,6 +17,7 @@ from gateway.config.rules import (
     AccessRule,
     AddressPattern,
     Anyone,
+    Dialect,
     HostPattern,
     IdentLevel,
     NamePattern,
@@ -22,6 +26,7 @@ from gateway.config.rules import (
     UserItem,
     UserName,
 )
+from gateway.config.settings import IDENT_LEVELS, Settings
 
 _IDENT_WORDS = MappingProxyType({IdentLevel.OFF: "?=n", IdentLevel.LENIENT: "?=i", IdentLevel.STRICT: "?=I"})
 
@@ -43,6 +48,17 @@ def print_rule(rule: AccessRule) -> str:
     """
     line = _rule_text(rule, short=False)
     return line if len(line) <= LINE_LIMIT else _rule_text(rule, short=True)
+
+
+def print_settings(settings: Settings) -> str:
+    """Every table and key of ``gateway.toml`` with its value, the defaults included; relative names are made whole."""
+    lines = [f"dialect = {_toml(settings.dialect)}"]
+    for name in settings.__struct_fields__:
+        table = getattr(settings, name)
+        if isinstance(table, Struct):
+            lines += ["", f"[{name}]"]
+            lines += [f"{key} = {_toml(getattr(table, key))}" for key in table.__struct_fields__]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def print_prefix(pattern: AddressPattern) -> str:
@@ -96,3 +112,16 @@ def _name_text(pattern: NamePattern) -> str:
 def _ports_text(test: PortTest) -> str:
     spans = (str(low) if low == high else f"{low}-{high}" for low, high in test.operands)
     return f"{test.operator.value} {','.join(spans)}"
+
+
+def _toml(value: object) -> str:
+    """A value of the settings as TOML; texts hold no control characters, so JSON's strings are TOML's."""
+    if isinstance(value, tuple) and not isinstance(value, Address):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, IdentLevel):
+        return _toml(next(word for word, level in IDENT_LEVELS.items() if level is value))
+    if isinstance(value, (int, float)):
+        return str(int(value)) if value == int(value) else repr(value)
+    if isinstance(value, Dialect):
+        return _toml(value.value)
+    return json.dumps(print_prefix(value) if isinstance(value, AddressPattern) else str(value), ensure_ascii=False)

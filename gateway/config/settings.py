@@ -79,13 +79,13 @@ class FilesSettings(Struct, frozen=True):
 
 
 class SockdSettings(Struct, frozen=True):
-    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root; ``pidfile`` empty: none."""
+    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root."""
 
     workers: _Workers = 0
     ident: _Ident = IdentLevel.OFF
     sessions: _Sessions = 0
     user: _User = "nobody"
-    pidfile: _FileOrNone = "/run/sockd.pid"
+    pidfile: _File = "/run/sockd.pid"
 
 
 class TimeoutsSettings(Struct, frozen=True):
@@ -269,7 +269,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = MappingProxyType(
         "files.access": _read_file,
         "files.passwords": _read_file_or_none,
         "sockd.ident": _read_ident,
-        "sockd.pidfile": _read_file_or_none,
+        "sockd.pidfile": _read_file,
         "log.classic": _log_reader(("syslog", "stderr", "none")),
         "log.json": _log_reader(("none", "stderr")),
         "log.facility": _read_facility,

@@ -38,11 +38,12 @@ def read_text(path: str) -> str:
 def read_services(path: str = SERVICES_PATH) -> Services:
     """The TCP services of this host; none where it has no services(5) file, so that only port numbers are understood.
 
-    Raises ConfigError when the file is there but can not be read.
+    Bytes that are not UTF-8, which old files have in their comments, do no harm.
     """
-    if not os.path.exists(path):
+    try:
+        return parse_services(_read_bytes(path).decode("utf-8", "replace"))
+    except ConfigError:
         return Services({}, {})
-    return parse_services(_read_bytes(path).decode("utf-8", "replace"))
 
 
 def _read_bytes(path: str) -> bytes:

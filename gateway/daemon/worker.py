@@ -19,7 +19,7 @@ from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
 from gateway.net.runner import Limits, Runner
 from gateway.net.shell import CommandRunner
-from gateway.session.tcp import Context
+from gateway.session.context import Context
 from gateway.system.journal import Journal
 from gateway.system.privileges import Account, drop
 
@@ -76,13 +76,17 @@ class Worker:
         context = Context(
             policy=configuration.policy,
             services=configuration.services,
+            journal=journal,
             clock=clock,
-            wall=time.time,
+            timestamp=journal.timestamp,
             minute=minute_of_week(time.time),
             new_number=itertools.count(1).__next__,
             prefix=prefix,
+            process=str(os.getpid()),
             ident=ident,
             passwords=passwords is not None,
+            no_identd=configuration.access.no_identd,
+            bad_id=configuration.access.bad_id,
         )
         limits, pipes = limits_of(configuration, descriptors)
         self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)

@@ -11,9 +11,9 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.address import Endpoint
+from gateway.address import Address, Endpoint
 from gateway.net.loop import READ_WRITE, Poller
-from gateway.net.sockets import outgoing
+from gateway.net.sockets import Socket, address_of, outgoing
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
@@ -24,7 +24,7 @@ _FAILED = select.EPOLLERR | select.EPOLLHUP
 class Dialled(Protocol):
     """Who is told how a dial went."""
 
-    def dial_succeeded(self, sock: socket.socket, events: int) -> None:
+    def dial_succeeded(self, sock: Socket, remote: Address, events: int) -> None:
         """The socket is connected; the poller watches it for reading and writing, and reported these events."""
 
     def dial_failed(self, number: int, call: str) -> None:
@@ -34,11 +34,12 @@ class Dialled(Protocol):
 class Attempt:
     """A connection attempt to one endpoint, on the nested poller."""
 
-    __slots__ = ("_over", "_poller", "_sock", "client")
+    __slots__ = ("_over", "_poller", "_remote", "_sock", "client")
 
-    def __init__(self, poller: Poller, client: Dialled, sock: socket.socket) -> None:
+    def __init__(self, poller: Poller, client: Dialled, sock: Socket, remote: Address) -> None:
         self._poller = poller
         self._sock = sock
+        self._remote = remote
         self._over = False
         self.client = client
 
@@ -52,13 +53,13 @@ class Attempt:
             self.client.dial_failed(number, "connect()")
         else:
             self._over = True
-            self.client.dial_succeeded(self._sock, events)
+            self.client.dial_succeeded(self._sock, self._remote, events)
 
     def cancel(self) -> None:
         """Give the attempt up; nobody is told."""
         if not self._over:
             self._over = True
-            self._poller.close_later(self._sock)
+            self._poller.close_later(self._sock.fileno(), self._sock)
 
 
 def dial(poller: Poller, client: Dialled, endpoint: Endpoint) -> Attempt | None:
@@ -74,7 +75,7 @@ def dial(poller: Poller, client: Dialled, endpoint: Endpoint) -> Attempt | None:
         sock.close()
         client.dial_failed(number, "connect()")
         return None
-    attempt = Attempt(poller, client, sock)
+    attempt = Attempt(poller, client, sock, endpoint.address)
     poller.add(sock.fileno(), attempt, READ_WRITE)
     return attempt
 
@@ -133,7 +134,8 @@ def _close_late_winner(task: "asyncio.Task[socket.socket]") -> None:
 
 
 async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
-    sock = outgoing(endpoint)
+    sock = socket.socket(fileno=outgoing(endpoint).detach())
+    sock.setblocking(False)
     try:
         await loop.sock_connect(sock, (str(endpoint.address), endpoint.port))
     except BaseException:
@@ -150,8 +152,11 @@ async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint
         client.dial_failed(error.errno or 0, "connect()")
         return
     # The poller reports what the socket is ready for at its next turn, when the relay has taken it over.
-    poller.add(sock.fileno(), _Nobody(), READ_WRITE)
-    client.dial_succeeded(sock, 0)
+    remote = address_of(sock.getpeername()[0])
+    plain_sock = Socket(sock.family, sock.type, sock.proto, sock.detach())
+    plain_sock.setblocking(False)
+    poller.add(plain_sock.fileno(), _Nobody(), READ_WRITE)
+    client.dial_succeeded(plain_sock, remote, 0)
 
 
 class _Nobody:

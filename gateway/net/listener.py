@@ -7,6 +7,7 @@ import socket
 
 from gateway.net.loop import Poller
 from gateway.net.runner import Runner
+from gateway.net.sockets import accepted
 
 ACCEPTS_A_TURN = 16
 PAUSE_SECONDS = 1.0
@@ -28,13 +29,12 @@ class Listener:
     def ready(self, _events: int) -> None:
         """Clients wait to be accepted."""
         runner = self._runner
-        accept = self._sock.accept
         for _ in range(ACCEPTS_A_TURN):
             if not runner.make_room():
                 self._pause("all places are taken by running sessions")
                 return
             try:
-                sock, name = accept()
+                sock, name = accepted(self._sock)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -46,7 +46,7 @@ class Listener:
 
     def _pause(self, why: str) -> None:
         if self._paused is None:
-            self._runner.journal.trouble(f"accepting pauses: {why}")
+            self._runner.log.trouble(f"accepting pauses: {why}")
             self._poller.remove(self._sock.fileno())
             self._paused = self._poller.loop.call_later(PAUSE_SECONDS, self.resume)
 

@@ -25,10 +25,11 @@ class LookupFailed(Exception):
 def system_lookup(name: Name) -> tuple[Address, ...]:
     """The addresses of a name by the C library, in its order (RFC 6724). Blocks. Raises LookupFailed."""
     try:
-        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        # Bytes, as text would pass through an IDNA codec that folds other alphabets into ASCII.
+        answers = socket.getaddrinfo(name.encode("ascii"), None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise LookupFailed(error.strerror) from None
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         raise LookupFailed(str(error)) from None
     found = []
     for family, _, _, _, sockaddr in answers:

@@ -9,11 +9,10 @@ one turn would otherwise get the events of its predecessor.
 
 import asyncio
 import select
-import socket
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol
 
-READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+READ = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 READ_WRITE = READ | select.EPOLLOUT
 EVENTS_A_TURN = 256
 ROUNDS_A_TURN = 4
@@ -26,6 +25,20 @@ class Handler(Protocol):
         """The descriptor has these epoll events."""
 
 
+class Resumable(Handler, Protocol):
+    """Who asked to be called again."""
+
+    def resume(self) -> None:
+        """Go on where you stopped; it may have been closed meanwhile."""
+
+
+class Closable(Protocol):
+    """A socket of either type."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class Poller:
     """The nested epoll set of one worker."""
 
@@ -35,8 +48,8 @@ class Poller:
         self.handlers: dict[int, Handler] = {}
         self._failed = failed
         self._epoll = select.epoll()
-        self._closing: list[socket.socket] = []
-        self._again: list[Handler] = []
+        self._closing: list[Closable] = []
+        self._again: list[Resumable] = []
         self._scheduled = False
         loop.add_reader(self._epoll.fileno(), self.turn)
 
@@ -54,15 +67,15 @@ class Poller:
         del self.handlers[fd]
         self._epoll.unregister(fd)
 
-    def close_later(self, sock: socket.socket) -> None:
-        """Close a registered socket at the end of this turn; its handler hears no more of it."""
-        self.handlers.pop(sock.fileno(), None)
+    def close_later(self, fd: int, sock: Closable) -> None:
+        """Close a registered socket, whose descriptor is ``fd``, at the end of this turn; no more is heard of it."""
+        self.handlers.pop(fd, None)
         self._closing.append(sock)
         if not self._scheduled:
             self._schedule()
 
-    def again(self, handler: Handler) -> None:
-        """Call ``handler.ready(0)`` in the next turn: it stopped for fairness, not for want of data."""
+    def again(self, handler: Resumable) -> None:
+        """Call ``handler.resume()`` in the next turn: it stopped for fairness, not for want of data."""
         self._again.append(handler)
         self._schedule()
 
@@ -73,36 +86,35 @@ class Poller:
 
     def turn(self) -> None:
         """Handle what is ready, a bounded number of events, then close what was closed."""
-        handlers = self.handlers
-        poll = self._epoll.poll
         self._scheduled = True
         again, self._again = self._again, []
-        for handler in again:
-            self._call(handler, 0)
+        for stopped in again:
+            try:
+                stopped.resume()
+            except Exception as error:  # a bug costs its own session, never the worker
+                self._failed(stopped, error)
         for _ in range(ROUNDS_A_TURN):
-            events = poll(0, EVENTS_A_TURN)
-            for fd, mask in events:
-                found = handlers.get(fd)
-                if found is not None:
-                    try:
-                        found.ready(mask)
-                    except Exception as error:  # a bug costs its own session, never the worker
-                        self._failed(found, error)
-            if self._closing:
-                for sock in self._closing:
-                    sock.close()
-                self._closing.clear()
-            if len(events) < 2:
+            if not self._handle(self._epoll.poll(0, EVENTS_A_TURN)):
                 break
         self._scheduled = False
         if self._again:
             self._schedule()
 
-    def _call(self, handler: Handler, mask: int) -> None:
-        try:
-            handler.ready(mask)
-        except Exception as error:  # as in `turn`
-            self._failed(handler, error)
+    def _handle(self, events: list[tuple[int, int]]) -> bool:
+        """Whether there were so many that more have come meanwhile."""
+        find = self.handlers.get
+        for fd, mask in events:
+            handler = find(fd)
+            if handler is not None:
+                try:
+                    handler.ready(mask)
+                except Exception as error:  # as in `turn`
+                    self._failed(handler, error)
+        if self._closing:
+            for sock in self._closing:
+                sock.close()
+            self._closing.clear()
+        return len(events) > 1
 
     def close(self) -> None:
         """Close the set itself and what waits to be closed."""
@@ -111,49 +123,3 @@ class Poller:
             sock.close()
         self._closing.clear()
         self._epoll.close()
-
-
-T = TypeVar("T")
-
-
-class Deadlines:
-    """Things that each get the same number of seconds, in the order in which they began. Costs one dictionary entry."""
-
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._began: dict[object, float] = {}
-
-    def __len__(self) -> int:
-        return len(self._began)
-
-    def __contains__(self, item: object) -> bool:
-        return item in self._began
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(tuple(self._began))
-
-    def add(self, item: object) -> None:
-        """Start the time of ``item``, anew if it was there."""
-        self._began.pop(item, None)
-        self._began[item] = self._clock()
-
-    def discard(self, item: object) -> None:
-        """Forget ``item``, if it is there."""
-        self._began.pop(item, None)
-
-    def oldest(self) -> object | None:
-        """The item whose time ends first."""
-        return next(iter(self._began), None)
-
-    def expired(self) -> list[object]:
-        """Take out and return what has had its time."""
-        limit = self._clock() - self.seconds
-        found = []
-        for item, began in self._began.items():
-            if began > limit:
-                break
-            found.append(item)
-        for item in found:
-            del self._began[item]
-        return found

@@ -1,10 +1,9 @@
 """The transparent relay between two connected sockets.
 
-A direction copies with recv and send while its traffic is small. One that fills a whole read, or meets a short write
-on a full read, borrows a pipe and moves to splice(2), so that bulk data never enters user space; it gives the pipe
-back when it falls quiet. At most one read (or one pipe) is held for a slow receiver, whose source is not read
-meanwhile. Each end of file is passed on by itself, so that half-closed connections work; a reset is passed on as a
-reset, so that a cut transfer does not look complete.
+A direction copies with recv and send while its traffic is small. One that fills a whole read borrows a pipe and moves
+to splice(2), so that bulk data never enters user space; it gives the pipe back when it falls quiet. At most one read
+(or one pipe) is held for a slow receiver, whose source is not read meanwhile. Each end of file is passed on by itself,
+so that half-closed connections work; a reset is passed on as a reset, so that a cut transfer does not look complete.
 """
 
 import errno
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from gateway.net.loop import READ_WRITE, Poller
 from gateway.net.pipes import PIPE_BYTES, Pipe, PipePool
+from gateway.net.sockets import Socket
 from gateway.session.tcp import Session
 
 COPY_BYTES = 32768
@@ -23,16 +23,13 @@ ROUNDS = 8
 """How many reads, or pipe loads, one direction may do before the others have their turn."""
 
 _ERROR = select.EPOLLERR | select.EPOLLHUP
-_END = _ERROR | select.EPOLLRDHUP
-_IN = select.EPOLLIN | _END
-_OUT = select.EPOLLOUT | _ERROR
+_RDHUP = select.EPOLLRDHUP
+_URGENT = select.EPOLLPRI
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_UNUSUAL = _ERROR | _RDHUP | _URGENT
+_MORE = socket.MSG_MORE
 _SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-def reset_on_close(sock: socket.socket) -> None:
-    """Make closing this socket send a reset (RFC 9293 §3.10.4, abort)."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 class Owner(Protocol):
@@ -45,6 +42,11 @@ class Owner(Protocol):
         """A relay is over; ``end`` says why, in the words of the record."""
 
 
+def reset_on_close(sock: Socket) -> None:
+    """Make closing this socket send a reset (RFC 9293 §3.10.5)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
 class Side:
     """One of the two sockets, and the direction that leads *to* it: what waits to be written to it."""
 
@@ -52,6 +54,7 @@ class Side:
         "count",
         "eof",
         "fd",
+        "held",
         "other",
         "pending",
         "pipe",
@@ -59,27 +62,31 @@ class Side:
         "relay",
         "shut",
         "sock",
-        "writes_watched",
+        "watches_writes",
     )
 
-    def __init__(self, relay: "Relay", sock: socket.socket) -> None:
+    other: "Side"
+
+    def __init__(self, relay: "Relay", sock: Socket, watches_writes: bool) -> None:
         self.relay = relay
         self.sock = sock
         self.fd = sock.fileno()
-        self.other = self
         #: bytes that were read from the other side and wait for this one
         self.pending: bytes | memoryview | None = None
         #: the pipe that carries the other side's bytes to this one, while there are many
         self.pipe: Pipe | None = None
+        #: whether there is either of the two
+        self.held = False
         #: bytes read from this side
         self.count = 0
-        #: whether a read may find something
-        self.readable = True
+        #: whether a read may find something that no event will tell of again
+        self.readable = False
         #: this side sends no more
         self.eof = False
         #: this side was told that no more comes
         self.shut = False
-        self.writes_watched = False
+        #: whether the poller tells when this side takes bytes again
+        self.watches_writes = watches_writes
 
     @property
     def name(self) -> str:
@@ -87,17 +94,37 @@ class Side:
         return "client" if self is self.relay.client else "target"
 
     def ready(self, events: int) -> None:
-        """Move what can be moved; 0 means "go on where you stopped"."""
-        if self.relay.closed:
+        """Move what can be moved. The common case is handled right here: a small message and a sink that takes it."""
+        sink = self.other
+        if events & _UNUSUAL or sink.held or self.held or self.eof:
+            self.relay.handle(self, events)
             return
-        if events & _IN or not events:
+        if not events & _IN:
+            return
+        try:
+            data = self.sock.recv(COPY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.relay.failed(self, error)
+            return
+        size = len(data)
+        self.count += size
+        try:
+            sent = sink.sock.send(data) if size else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.relay.failed(sink, error)
+            return
+        if sent != size or not 0 < size < COPY_BYTES:
+            self.relay.moved(self, sink, data, sent)
+
+    def resume(self) -> None:
+        """Go on reading after the others had their turn."""
+        if not self.relay.closed:
             self.readable = True
-            if not self.eof:
-                self.relay.pump(self, self.other, events)
-            elif events & _ERROR:
-                self.relay.check(self)
-        if events & _OUT and (self.pending is not None or self.pipe is not None):
-            self.relay.pump(self.other, self, 0)
+            self.relay.pump(self, self.other, 0)
 
 
 class Relay:
@@ -105,13 +132,11 @@ class Relay:
 
     __slots__ = ("_owner", "_quiet_since", "_seen", "client", "closed", "session", "target")
 
-    def __init__(
-        self, owner: Owner, session: Session, client: socket.socket, target: socket.socket, now: float
-    ) -> None:
+    def __init__(self, owner: Owner, session: Session, client: Socket, target: Socket, now: float) -> None:
         self._owner = owner
         self.session = session
-        self.client = Side(self, client)
-        self.target = Side(self, target)
+        self.client = Side(self, client, watches_writes=False)
+        self.target = Side(self, target, watches_writes=True)
         self.client.other = self.target
         self.target.other = self.client
         self.closed = False
@@ -128,19 +153,32 @@ class Relay:
         handlers = self._owner.poller.handlers
         handlers[client.fd] = client
         handlers[target.fd] = target
-        target.writes_watched = True
+        client.readable = client_readable
         if early:
             client.count = len(early)
             target.pending = early
+            target.held = True
         if early or client_readable:
             self.pump(client, target, 0)
-        if target_events & _IN:
+        if target_events & ~_OUT and not self.closed:
             target.ready(target_events)
+
+    def handle(self, side: Side, events: int) -> None:
+        """Events in all their combinations."""
+        if events & _URGENT:
+            # From here on the urgent byte stays in its place in the stream (SO_OOBINLINE, socket(7)).
+            side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        if events & (_IN | _UNUSUAL):
+            side.readable = True
+            if not side.eof:
+                self.pump(side, side.other, events)
+            elif events & _ERROR:
+                self._check(side)
+        if events & (_OUT | _ERROR) and not self.closed and side.held:
+            self.pump(side.other, side, 0)
 
     def pump(self, source: Side, sink: Side, events: int) -> None:
         """Move bytes from ``source`` to ``sink`` until the one has none or the other takes none."""
-        if self.closed:
-            return
         try:
             if sink.pending is not None and not self._flush(source, sink):
                 return
@@ -149,10 +187,10 @@ class Relay:
             else:
                 self._copy(source, sink, events)
         except OSError as error:
-            self._failed(sink, error)
+            self.failed(sink, error)
 
     def _flush(self, source: Side, sink: Side) -> bool:
-        """Write what waits for ``sink``; False while it does not take all."""
+        """Write what waits for ``sink``; False while it does not take all, and when nothing can follow."""
         pending = sink.pending
         assert pending is not None
         try:
@@ -160,18 +198,17 @@ class Relay:
         except BlockingIOError:
             sent = 0
         if sent < len(pending):
-            sink.pending = memoryview(pending)[sent:]
-            self._watch_writes(sink)
+            self._hold(sink, memoryview(pending)[sent:])
             return False
         sink.pending = None
+        sink.held = sink.pipe is not None
         if source.eof:
             self._finish(source, sink)
             return False
         return True
 
     def _copy(self, source: Side, sink: Side, events: int) -> None:
-        # The end of file that waits behind this data leaves in the same segment, as `_finish` follows at once.
-        flags = socket.MSG_MORE if events & select.EPOLLRDHUP else 0
+        ending = events & _UNUSUAL == _RDHUP
         for _ in range(ROUNDS):
             if not source.readable:
                 return
@@ -181,33 +218,48 @@ class Relay:
                 source.readable = False
                 return
             except OSError as error:
-                self._failed(source, error)
+                self.failed(source, error)
                 return
             size = len(data)
-            if not size:
-                source.eof = True
-                self._finish(source, sink)
-                return
             source.count += size
-            # A read that was not filled has emptied the socket, unless its end of file is waiting behind the data.
-            if size < COPY_BYTES and not events & _END:
-                source.readable = False
+            if size < COPY_BYTES:
+                # A short read has emptied the socket. If the end of file had arrived before it, that came with it,
+                # and leaves in the segment of the last bytes; with an error or urgent data one more read tells.
+                source.readable = bool(events & _UNUSUAL)
+                source.eof = ending or not size
             try:
-                sent = sink.sock.send(data, flags)
+                sent = sink.sock.send(data, _MORE if ending else 0) if size else 0
             except BlockingIOError:
                 sent = 0
-            if sent < size:
-                sink.pending = memoryview(data)[sent:]
-                self._watch_writes(sink)
-                return
-            if size == COPY_BYTES and self._borrow(sink):
-                self._owner.poller.again(source)
+            if not self.moved(source, sink, data, sent):
                 return
         self._owner.poller.again(source)
 
-    def _borrow(self, sink: Side) -> bool:
-        sink.pipe = self._owner.pipes.take()
-        return sink.pipe is not None
+    def moved(self, source: Side, sink: Side, data: bytes, sent: int) -> bool:
+        """``data`` was read and ``sent`` bytes of it were written; whether to go on reading at once."""
+        size = len(data)
+        if not size:
+            source.eof = True
+        if sent < size:
+            self._hold(sink, memoryview(data)[sent:])
+            source.readable = True
+            return False
+        if source.eof:
+            self._finish(source, sink)
+            return False
+        if size == COPY_BYTES:
+            source.readable = True
+            sink.pipe = self._owner.pipes.take()
+            if sink.pipe is not None:
+                sink.held = True
+            self._owner.poller.again(source)
+            return False
+        return True
+
+    def _hold(self, sink: Side, rest: memoryview) -> None:
+        sink.pending = rest
+        sink.held = True
+        self._watch_writes(sink)
 
     def _splice(self, source: Side, sink: Side, pipe: Pipe) -> None:
         moved = 0
@@ -234,7 +286,7 @@ class Relay:
             except BlockingIOError:
                 source.readable = False
             except OSError as error:
-                self._failed(source, error)
+                self.failed(source, error)
                 return False
             else:
                 if loaded:
@@ -252,11 +304,12 @@ class Relay:
         if sink.pipe is not None:
             self._owner.pipes.give_back(sink.pipe)
             sink.pipe = None
+            sink.held = sink.pending is not None
 
     def _watch_writes(self, sink: Side) -> None:
         """From the first short write on, hear when the sink takes more; most sessions never need to."""
-        if not sink.writes_watched:
-            sink.writes_watched = True
+        if not sink.watches_writes:
+            sink.watches_writes = True
             self._owner.poller.change(sink.fd, READ_WRITE)
 
     def _finish(self, source: Side, sink: Side) -> None:
@@ -271,13 +324,14 @@ class Relay:
             if error.errno != errno.ENOTCONN:
                 raise
 
-    def check(self, side: Side) -> None:
+    def _check(self, side: Side) -> None:
         """An error event after the end of file: a reset, if the socket holds one."""
         number = side.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
-            self._failed(side, OSError(number, os.strerror(number)))
+            self.failed(side, OSError(number, os.strerror(number)))
 
-    def _failed(self, side: Side, error: OSError) -> None:
+    def failed(self, side: Side, error: OSError) -> None:
+        """A system call on this side's socket failed."""
         if error.errno in (errno.ECONNRESET, errno.EPIPE):
             self.cut(f"reset by the {side.name}")
         else:
@@ -299,16 +353,19 @@ class Relay:
         """End both connections with a reset, so that neither peer takes what it got for the whole."""
         if self.closed:
             return
-        for side in (self.client, self.target):
-            reset_on_close(side.sock)
+        reset_on_close(self.client.sock)
+        reset_on_close(self.target.sock)
         self._close(end)
 
     def _close(self, end: str) -> None:
+        client, target = self.client, self.target
         self.closed = True
-        for side in (self.client, self.target):
-            self._return_pipe(side)
-            side.pending = None
-            self._owner.poller.close_later(side.sock)
+        close_later = self._owner.poller.close_later
+        if client.held or target.held:
+            self._return_pipe(client)
+            self._return_pipe(target)
+        close_later(client.fd, client.sock)
+        close_later(target.fd, target.sock)
         self._owner.relay_ended(self, end)
         # No cycle is left for the collector to find; nobody looks behind `closed`.
-        del self.client.other, self.target.other, self.client, self.target
+        del client.other, target.other, self.client, self.target

@@ -6,33 +6,19 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
-from gateway.address import Endpoint
+from gateway.address import Address, Endpoint, Name
 from gateway.net.dialer import Attempt, dial, dial_any
 from gateway.net.lookup import LookupFailed, Lookups
-from gateway.net.loop import READ, Deadlines, Handler, Poller
+from gateway.net.loop import READ, Handler, Poller
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
-from gateway.net.sockets import endpoint_of
-from gateway.session.commands import (
-    AskIdent,
-    CheckPassword,
-    Close,
-    Command,
-    Dial,
-    Log,
-    Resolve,
-    RunCommand,
-    Send,
-    StartRelay,
-    Write,
-)
-from gateway.session.record import json_line
-from gateway.session.tcp import Context, Session, State
+from gateway.net.sockets import Socket, address_of, endpoint_of
+from gateway.session.context import Context
+from gateway.session.tcp import Session, State
 
 NEGOTIATION_BYTES = 4096
 LINGER_SECONDS = 2.0
@@ -40,19 +26,8 @@ LINGER_BYTES = 1 << 18
 SWEEP_SECONDS = 1.0
 
 _RESET = select.EPOLLERR | select.EPOLLHUP
-
-
-class Journal(Protocol):
-    """Where a worker writes down what happened."""
-
-    def line(self, text: str) -> None:
-        """A classic line."""
-
-    def record(self, line: bytes) -> None:
-        """A session's record as a JSON line."""
-
-    def trouble(self, text: str) -> None:
-        """Something that the administrator has to know: a resource that ran out, a bug."""
+_RDHUP = select.EPOLLRDHUP
+_NEGOTIATING = State.NEGOTIATING
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +61,13 @@ class Shell(Protocol):
         """Start it and return at once."""
 
 
+class Trouble(Protocol):
+    """Who is told what the administrator has to know."""
+
+    def trouble(self, text: str) -> None:
+        """A resource that ran out, or a bug."""
+
+
 class Runner:
     """Everything that the sessions of one worker share, and the sessions themselves."""
 
@@ -94,7 +76,7 @@ class Runner:
         poller: Poller,
         context: Context,
         limits: Limits,
-        journal: Journal,
+        log: Trouble,
         lookups: Lookups,
         verifier: Verifier,
         identd: Identd,
@@ -104,18 +86,17 @@ class Runner:
         self.poller = poller
         self.context = context
         self.limits = limits
-        self.journal = journal
+        self.log = log
         self.lookups = lookups
         self.verifier = verifier
         self.identd = identd
         self.shell = shell
         self.pipes = pipes
-        self.handshakes = Deadlines(limits.handshake, context.clock)
-        self.dials = Deadlines(limits.connect, context.clock)
-        self.lingering = Deadlines(LINGER_SECONDS, context.clock)
-        #: connections that hold a place: until their record is written and their socket closed
+        #: the clients before their relays, in the order of their arrival; a dictionary, for its order
+        self.fronts: dict[Front, None] = {}
+        #: connections that hold a place
         self.open = 0
-        self.room: Callable[[], None] = lambda: None
+        self.room: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle_step = max(0.05, min(SWEEP_SECONDS * 10, limits.idle / 4))
         self._idle_due = context.clock() + self._idle_step
@@ -130,44 +111,39 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def accept(self, sock: socket.socket, name: Any) -> None:
+    def accept(self, sock: Socket, name: Any) -> None:
         """Serve a client that was just accepted; ``name`` is its socket address."""
-        sock.setblocking(False)
-        Front(self, sock, endpoint_of(name))
+        Front(self, sock, address_of(name[0]), name[1])
 
     def make_room(self) -> bool:
-        """Whether one more client can be served; when all places are taken the slowest handshake loses its own."""
+        """Whether one more client can be served; when all places are taken the slowest client loses its own.
+
+        Slow is who was accepted first and has not made its request, or has had its refusal.
+        """
         if self.open < self.limits.sessions:
             return True
-        slowest = self.lingering.oldest() or self.handshakes.oldest()
-        if not isinstance(slowest, Front):
-            return False
-        slowest.put_out("put out for a newer client: all places are taken")
-        return True
+        for front in self.fronts:
+            if front.is_slow:
+                front.put_out("put out for a newer client: all places are taken")
+                return True
+        return False
 
     def left(self) -> None:
         """A connection gave its place back."""
         self.open -= 1
-        self.room()
+        if self.room is not None:
+            self.room()
 
     def relay_ended(self, relay: Relay, end: str) -> None:
         """A relay is over: write it down and free its place."""
-        for command in relay.session.ended(relay.client.count, relay.target.count, end):
-            if isinstance(command, Log):
-                self.journal.line(command.line)
-            elif isinstance(command, Write):
-                self.journal.record(json_line(command.record))
+        relay.session.ended(relay.client.count, relay.target.count, end)
         self.left()
 
     def _sweep(self) -> None:
         self._timer = self.poller.loop.call_later(self._step, self._sweep)
-        for front in (*self.handshakes.expired(), *self.dials.expired()):
-            assert isinstance(front, Front)
-            front.timed_out()
-        for front in self.lingering.expired():
-            assert isinstance(front, Front)
-            front.close()
         now = self.context.clock()
+        for front in [front for front in self.fronts if front.due <= now]:
+            front.timed_out()
         if now >= self._idle_due:
             self._idle_due = now + self._idle_step
             for relay in self._relays():
@@ -180,7 +156,11 @@ class Runner:
 
     def failed(self, handler: Handler, error: Exception) -> None:
         """A bug in the handling of one session: that session ends, all others go on."""
-        self.journal.trouble(f"internal error in a session: {type(error).__name__}: {error}")
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = "" if where is None else f" at {where.tb_frame.f_code.co_name}:{where.tb_lineno}"
+        self.log.trouble(f"internal error in a session: {type(error).__name__}: {error}{place}")
         if isinstance(handler, Side):
             handler.relay.cut("internal error")
         elif isinstance(handler, Front):
@@ -195,56 +175,75 @@ class Runner:
             task.cancel()
         for relay in self._relays():
             relay.cut(why)
-        for deadlines in (self.handshakes, self.dials, self.lingering):
-            for front in deadlines:
-                assert isinstance(front, Front)
-                front.put_out(why)
+        for front in tuple(self.fronts):
+            front.put_out(why)
         self.lookups.close()
         self.poller.close()
         self.pipes.close()
 
 
 class Front:
-    """A client from its acceptance to its relay, or to its refusal."""
+    """A client from its acceptance to its relay, or to its refusal; the `Actions` of its session."""
 
-    __slots__ = ("_drained", "_lingers", "_open", "_runner", "_session", "_sock", "_target", "_unread", "_waiting")
+    __slots__ = (
+        "_drained",
+        "_established",
+        "_lingers",
+        "_runner",
+        "_session",
+        "_sock",
+        "_target",
+        "_unread",
+        "_waiting",
+        "due",
+    )
 
-    def __init__(self, runner: Runner, sock: socket.socket, client: Endpoint) -> None:
+    def __init__(self, runner: Runner, sock: Socket, source: Address, port: int) -> None:
         self._runner = runner
         self._sock = sock
-        self._session = Session(runner.context, client)
+        text = f"{source}:{port}" if source.version == 4 else f"[{source}]:{port}"
+        self._session = Session(runner.context, self, source, text)
+        #: when its patience ends, on the monotonic clock
+        self.due = runner.context.clock() + runner.limits.handshake
         #: what the session waits for, so that it can be cancelled
         self._waiting: Attempt | asyncio.Task[None] | None = None
         #: the connected outgoing socket and its events, for as long as nobody else has them
-        self._target: tuple[socket.socket, int] | None = None
-        #: whether the kernel holds bytes, or the end, of the client that nobody has read
+        self._target: tuple[Socket, int] | None = None
+        #: whether the kernel may hold bytes, or the end, of the client that nobody has read
         self._unread = False
+        self._established = False
         self._lingers = False
         self._drained = 0
-        self._open = True
         runner.open += 1
-        runner.handshakes.add(self)
+        runner.fronts[self] = None
         runner.poller.add(sock.fileno(), self, READ)
 
-    # Events
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is the client that is waited for."""
+        return self._lingers or self._session.state is _NEGOTIATING
+
+    # What happens to it
 
     def ready(self, events: int) -> None:
         """The client sent something, ended, or reset."""
-        if not self._open:
-            return
-        if self._lingers:
+        if events & _RESET:
+            if self._lingers:
+                self.leave()
+            else:
+                self.put_out("reset by the client")
+        elif self._lingers:
             self._drain()
-        elif events & _RESET:
-            self.put_out("reset by the client")
-        elif self._session.state is State.NEGOTIATING:
+        elif self._session.state is _NEGOTIATING:
             self._read(events)
         else:
             self._unread = True
 
     def _read(self, events: int) -> None:
         """Read while the session wants more; what comes after its request stays in the kernel for the relay."""
+        session = self._session
         self._unread = True
-        while self._unread and self._session.state is State.NEGOTIATING:
+        while self._unread and session.state is _NEGOTIATING:
             try:
                 data = self._sock.recv(NEGOTIATION_BYTES)
             except BlockingIOError:
@@ -254,139 +253,139 @@ class Front:
                 self.put_out("reset by the client")
                 return
             # A short read has emptied the socket, unless an end of file waits behind it.
-            if len(data) < NEGOTIATION_BYTES and not events & select.EPOLLRDHUP:
+            if len(data) < NEGOTIATION_BYTES and not events & _RDHUP:
                 self._unread = False
-            self._carry_out(self._session.received(data))
+            session.received(data)
 
-    def dial_succeeded(self, sock: socket.socket, events: int) -> None:
+    def dial_succeeded(self, sock: Socket, remote: Address, events: int) -> None:
         """The target is there: answer, and relay."""
         self._waiting = None
         try:
-            local, remote = endpoint_of(sock.getsockname()), endpoint_of(sock.getpeername())
+            bound = endpoint_of(sock.getsockname())
         except OSError as error:
-            self._runner.poller.close_later(sock)
-            self.dial_failed(error.errno or 0, "connect()")
+            self._runner.poller.close_later(sock.fileno(), sock)
+            self.dial_failed(error.errno or 0, "getsockname()")
             return
         self._target = (sock, events)
-        self._carry_out(self._session.connected(local, remote))
+        self._session.connected(bound, remote)
 
     def dial_failed(self, number: int, call: str) -> None:
         """No endpoint answered."""
         self._waiting = None
-        self._carry_out(self._session.connect_failed(number, call))
+        self._session.connect_failed(number, call)
 
     def timed_out(self) -> None:
-        """The time limit of the present state is over."""
-        self._cancel()
-        self._carry_out(self._session.timed_out())
+        """Its patience, or ours, is over."""
+        if self._lingers:
+            self.leave()
+        else:
+            self._cancel()
+            self._session.timed_out()
 
     def put_out(self, why: str) -> None:
         """End before the relay began, without a word to the client."""
-        if self._open:
+        if self in self._runner.fronts:
             self._cancel()
-            self._carry_out(self._session.abandoned(why))
-            self.close()
+            self._session.abandoned(why)
+            self.leave()
 
-    # Commands
+    def leave(self) -> None:
+        """Close the socket and give the place back."""
+        runner = self._runner
+        if self in runner.fronts:
+            del runner.fronts[self]
+            runner.poller.close_later(self._sock.fileno(), self._sock)
+            runner.left()
 
-    def _carry_out(self, commands: list[Command]) -> None:
-        for command in commands:
-            _CARRY_OUT[type(command)](self, command)
+    # Actions
 
-    def _send(self, command: Send) -> None:
+    def send(self, data: bytes) -> None:
+        """Bytes for the client."""
         try:
-            sent = self._sock.send(command.data)
+            sent = self._sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             return  # the reset shows itself at the next read
-        if sent < len(command.data):
+        if sent < len(data):
             # The answers of a whole dialogue are a few hundred bytes: no honest client's window is closed to them.
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    def _check_password(self, command: CheckPassword) -> None:
-        self._wait_for(self._verify(command))
+    def check_password(self, user: bytes, password: bytes) -> None:
+        """Verify a password in the background."""
+        self._wait_for(self._verify(user, password))
 
-    async def _verify(self, command: CheckPassword) -> None:
-        accepted = await self._runner.verifier.verify(command.user, command.password)
-        self._carry_out(self._session.password_checked(accepted))
-        if self._session.state is State.NEGOTIATING:
-            self._read(select.EPOLLRDHUP)
+    async def _verify(self, user: bytes, password: bytes) -> None:
+        self._session.password_checked(await self._runner.verifier.verify(user, password))
+        if self._session.state is _NEGOTIATING:
+            self._read(_RDHUP)
 
-    def _ask_ident(self, command: AskIdent) -> None:
+    def ask_ident(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Ask the client's identd in the background."""
         self._establishing()
-        self._wait_for(self._identify(command))
+        self._wait_for(self._identify(endpoints))
 
-    async def _identify(self, command: AskIdent) -> None:
-        local = endpoint_of(self._sock.getsockname())
-        user = await self._runner.identd.ask(self._session.client, local)
-        self._carry_out(self._session.ident_answered(user, command.endpoints))
+    async def _identify(self, endpoints: tuple[Endpoint, ...]) -> None:
+        client, local = endpoint_of(self._sock.getpeername()), endpoint_of(self._sock.getsockname())
+        self._session.ident_answered(await self._runner.identd.ask(client, local), endpoints)
 
-    def _resolve(self, command: Resolve) -> None:
+    def resolve(self, name: Name) -> None:
+        """Look a name up in the background."""
         self._establishing()
-        self._wait_for(self._look_up(command))
+        self._wait_for(self._look_up(name))
 
-    async def _look_up(self, command: Resolve) -> None:
+    async def _look_up(self, name: Name) -> None:
         try:
-            addresses = await self._runner.lookups.addresses(command.name)
+            addresses = await self._runner.lookups.addresses(name)
         except LookupFailed as error:
-            self._carry_out(self._session.lookup_failed(str(error)))
+            self._session.lookup_failed(str(error))
         else:
-            self._carry_out(self._session.resolved(addresses))
+            self._session.resolved(addresses)
 
-    def _dial(self, command: Dial) -> None:
+    def dial(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Connect; one endpoint needs no task."""
         self._establishing()
-        poller = self._runner.poller
-        if len(command.endpoints) == 1:
-            self._waiting = dial(poller, self, command.endpoints[0])
+        runner = self._runner
+        if len(endpoints) == 1:
+            self._waiting = dial(runner.poller, self, endpoints[0])
         else:
-            self._waiting = self._spawn(dial_any(poller, self, command.endpoints))
+            self._wait_for(dial_any(runner.poller, self, endpoints))
 
-    def _start_relay(self, command: StartRelay) -> None:
+    def run_command(self, command: str) -> None:
+        """Start a command of ``sockd.conf``."""
+        self._runner.shell.run(command)
+
+    def start_relay(self, early: bytes) -> None:
+        """Give both sockets, and the place, to a relay."""
         assert self._target is not None
         target, events = self._target
         runner = self._runner
         self._target = None
-        self._open = False
-        runner.dials.discard(self)
+        del runner.fronts[self]
         relay = Relay(runner, self._session, self._sock, target, runner.context.clock())
-        relay.start(command.early, self._unread, events)
+        relay.start(early, self._unread, events)
 
-    def _run_command(self, command: RunCommand) -> None:
-        self._runner.shell.run(command.command)
-
-    def _log(self, command: Log) -> None:
-        self._runner.journal.line(command.line)
-
-    def _write(self, command: Write) -> None:
-        self._runner.journal.record(json_line(command.record))
-
-    def _linger(self, _command: Close) -> None:
-        """Close only when the client has: closing over unread bytes would reset the connection and lose the answer."""
+    def close(self) -> None:
+        """Close when the client has: closing over unread bytes would reset the connection and lose the answer."""
         self._lingers = True
-        self._stop_clocks()
-        self._runner.lingering.add(self)
+        self.due = self._runner.context.clock() + LINGER_SECONDS
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self.close()
+            self.leave()
         else:
             self._drain()
 
     # Their parts
 
     def _establishing(self) -> None:
-        """From here on it is not the client that is waited for; the time of `Limits.connect` begins once."""
-        runner = self._runner
-        if self in runner.handshakes:
-            runner.handshakes.discard(self)
-            runner.dials.add(self)
+        """From the request on it is not the client that is waited for; the time of `Limits.connect` begins once, here."""
+        if not self._established:
+            self._established = True
+            self.due = self._runner.context.clock() + self._runner.limits.connect
 
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
-        self._waiting = self._spawn(work)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return self._runner.spawn(self._guarded(work))
+        self._waiting = self._runner.spawn(self._guarded(work))
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -410,34 +409,4 @@ class Front:
             if not data:
                 break
             self._drained += len(data)
-        self.close()
-
-    def _stop_clocks(self) -> None:
-        runner = self._runner
-        runner.handshakes.discard(self)
-        runner.dials.discard(self)
-        runner.lingering.discard(self)
-
-    def close(self) -> None:
-        """Close the socket and give the place back."""
-        if self._open:
-            self._open = False
-            self._stop_clocks()
-            self._runner.poller.close_later(self._sock)
-            self._runner.left()
-
-
-_CARRY_OUT: Mapping[type, Callable[[Front, Any], None]] = MappingProxyType(
-    {
-        Send: Front._send,
-        CheckPassword: Front._check_password,
-        AskIdent: Front._ask_ident,
-        Resolve: Front._resolve,
-        Dial: Front._dial,
-        StartRelay: Front._start_relay,
-        RunCommand: Front._run_command,
-        Log: Front._log,
-        Write: Front._write,
-        Close: Front._linger,
-    }
-)
+        self.leave()

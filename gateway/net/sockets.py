@@ -5,22 +5,42 @@ from typing import Any
 
 from gateway.address import Address, Endpoint, plain
 
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
+Socket = socket.SocketType
+"""The C socket type itself: the data path needs none of what ``socket.socket`` adds, and makes two a session."""
+
+_inet_aton = socket.inet_aton
+
+
+def address_of(text: str) -> Address:
+    """From the text of a socket name; an IPv4-mapped address becomes IPv4, a zone is dropped."""
+    if ":" not in text:
+        return Address(4, int.from_bytes(_inet_aton(text), "big"))
+    return plain(Address(6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text.partition("%")[0]), "big")))
+
+
 def endpoint_of(name: tuple[Any, ...]) -> Endpoint:
-    """From what ``getsockname``, ``getpeername`` and ``accept`` give; an IPv4-mapped address becomes IPv4."""
-    if len(name) == 2:
-        return Endpoint(Address(4, int.from_bytes(socket.inet_aton(name[0]), "big")), name[1])
-    packed = socket.inet_pton(socket.AF_INET6, name[0].partition("%")[0])
-    return Endpoint(plain(Address(6, int.from_bytes(packed, "big"))), name[1])
+    """From what ``getsockname``, ``getpeername`` and ``accept`` give."""
+    return Endpoint(address_of(name[0]), name[1])
 
 
-def outgoing(endpoint: Endpoint) -> socket.socket:
+def outgoing(endpoint: Endpoint) -> Socket:
     """A non-blocking TCP socket for this destination; raises OSError."""
-    sock = socket.socket(FAMILY[endpoint.address.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = Socket(FAMILY[endpoint.address.version], _STREAM)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def accepted(listener: socket.socket) -> tuple[Socket, Any]:
+    """A client's non-blocking socket and its name. Raises BlockingIOError when nobody waits, and other OSErrors."""
+    # What socket.accept() does first; the rest of it makes a socket.socket.
+    fd, name = listener._accept()  # type: ignore[attr-defined]
+    sock = Socket(listener.family, socket.SOCK_STREAM, 0, fd)
+    sock.setblocking(False)
+    return sock, name
 
 
 def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:

@@ -44,6 +44,10 @@ class IntervalTable(NamedTuple):
         """The bits that hold for this value."""
         return self.sets[bisect_right(self.borders, value)]
 
+    def between(self, low: int, high: int) -> list[int]:
+        """The bits of every interval that shares a value with this range, both ends included."""
+        return self.sets[bisect_right(self.borders, low) : bisect_right(self.borders, high) + 1]
+
 
 class AddressTable(NamedTuple):
     """The rules that cover an address of one version: prefixes as intervals, masks with holes by exact look-up.

@@ -104,10 +104,16 @@ class UserFiles:
         self._group = group
         self._report = report
         self._watched: dict[str, _Watched] = {}
+        self._groups: dict[str, frozenset[str] | None] = {}
 
     def group(self, name: str) -> frozenset[str] | None:
-        """The members of a group, asked anew each time."""
-        return self._group(name)
+        """The members of a group, as they were when it was first asked for.
+
+        The group database may be a directory server; a question to it must not delay a session.
+        """
+        if name not in self._groups:
+            self._groups[name] = self._group(name)
+        return self._groups[name]
 
     def file(self, path: str) -> frozenset[str]:
         """The ids in a file, at most a second old. Raises OSError or ConfigError at the first use only."""

@@ -1,12 +1,9 @@
-"""What is written down about a session: the classic lines of 4.2, and the same facts as one JSON object.
+"""What is written down about a session as one JSON object, and how a client's bytes are shown.
 
-The wording of the classic lines is `spec/socks4.md` §9.1; the byte counts follow ``terminated`` on the same line,
-since sessions share a process here and a second line could not be told from another session's. Everything that came
-from a client is escaped before it is put into a line.
+The classic lines are worded by the session itself (`spec/socks4.md` §9.1); this is the same and more, for programs.
 """
 
 import enum
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -26,9 +23,10 @@ class Result(enum.Enum):
     ERROR = "error"
 
 
-class Record(msgspec.Struct, frozen=True):
-    """One session, as its JSON line shows it. Addresses are text with a port; bytes are counted after the reply."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One session, as its JSON line shows it. Endpoints are text with a port; bytes are counted after the reply."""
 
+    #: the session's end, RFC 3339 in UTC
     time: str
     session: str
     client: str
@@ -60,11 +58,6 @@ def json_line(record: Record) -> bytes:
     return _encode(record) + b"\n"
 
 
-def timestamp(wall: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+,-./:;<=>?@[]^_`{|}~")
 
 
@@ -73,6 +66,8 @@ def escape(raw: bytes) -> str:
 
     Blanks and parentheses are escaped too, so that a user id can not pass itself off as the rest of a classic line.
     """
+    if not raw:
+        return ""
     text = raw.decode("latin-1")
     if _PLAIN.issuperset(text):
         return text

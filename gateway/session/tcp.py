@@ -1,39 +1,26 @@
-"""One client's session, from its first byte to its record: events in, commands out.
+"""One client's session, from its first byte to its record: events in, actions out.
 
-Each public method of `Session` is an event and answers with the commands to carry out, in order. Everything that
-changes ``state`` is in this file, by `TRANSITIONS`; a step that is not in the table is a bug and raises. Success is
-sent only on the way from DIALING to RELAYING, which only the event `connected` takes.
+Each public method of `Session` is an event; what follows from it is called on the `Actions` and `Journal` ports before
+it returns. Everything that changes ``state`` is in this file, by `TRANSITIONS`; a step that is not in the table is a
+bug and raises. Success is sent only on the way from DIALING to RELAYING, which only the event `connected` takes.
 """
 
 import enum
 import errno
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from types import MappingProxyType
 
 from gateway.address import Address, Endpoint, canonical_host, plain
-from gateway.config.rules import AccessRule, IdentLevel
+from gateway.config.rules import AccessRule, Action, IdentLevel, SpecialCommand
 from gateway.errors import BadName, RemoteProtocolError
-from gateway.policy.access import AccessPolicy
+from gateway.policy.command import CommandRefused, Substitutions, expand
 from gateway.policy.decision import Decision, Question
 from gateway.policy.decision import Result as Verdict
-from gateway.services import Services
-from gateway.session.commands import (
-    AskIdent,
-    CheckPassword,
-    Close,
-    Command,
-    Dial,
-    Log,
-    Resolve,
-    Send,
-    StartRelay,
-    Write,
-)
-from gateway.session.record import Record, Result, escape, timestamp
-from gateway.wire.constants import ERRNO_TO_REPLY, Method, Protocol, Reply4, Reply5
-from gateway.wire.constants import Command as Wanted
+from gateway.session.context import Context
+from gateway.session.ports import Actions
+from gateway.session.record import Record, Result, escape
+from gateway.wire.constants import ERRNO_TO_REPLY, Command, Method, Protocol, Reply4, Reply5
 from gateway.wire.events import (
     NEED_DATA,
     Credentials,
@@ -43,224 +30,217 @@ from gateway.wire.events import (
     Reply,
     Request,
 )
-from gateway.wire.server import ServerNegotiation
+from gateway.wire.server import ServerEvent, ServerNegotiation
 
 MAX_ADDRESSES = 32
 """How many addresses of one name are checked and tried; the rest of a longer answer is ignored."""
 
 
-class State(enum.Enum):
+class State(enum.IntEnum):
     """Where a session stands; `TRANSITIONS` says what can follow."""
 
-    NEGOTIATING = enum.auto()
-    CHECKING_PASSWORD = enum.auto()
-    ASKING_IDENT = enum.auto()
-    RESOLVING = enum.auto()
-    DIALING = enum.auto()
-    RELAYING = enum.auto()
-    ENDED = enum.auto()
+    NEGOTIATING = 0
+    CHECKING_PASSWORD = 1
+    RESOLVING = 2
+    ASKING_IDENT = 3
+    DIALING = 4
+    RELAYING = 5
+    ENDED = 6
 
 
-_S = State
+_NEGOTIATING, _CHECKING, _RESOLVING, _ASKING, _DIALING, _RELAYING, _ENDED = State
+
 TRANSITIONS = MappingProxyType(
     {
-        _S.NEGOTIATING: frozenset({_S.CHECKING_PASSWORD, _S.ASKING_IDENT, _S.RESOLVING, _S.DIALING, _S.ENDED}),
-        _S.CHECKING_PASSWORD: frozenset(
-            {_S.NEGOTIATING, _S.ASKING_IDENT, _S.RESOLVING, _S.DIALING, _S.ENDED, _S.CHECKING_PASSWORD}
-        ),
-        _S.RESOLVING: frozenset({_S.ASKING_IDENT, _S.DIALING, _S.ENDED}),
-        _S.ASKING_IDENT: frozenset({_S.DIALING, _S.ENDED}),
-        _S.DIALING: frozenset({_S.RELAYING, _S.ENDED}),
-        _S.RELAYING: frozenset({_S.ENDED}),
-        _S.ENDED: frozenset(),
+        _NEGOTIATING: frozenset({_CHECKING, _RESOLVING, _ASKING, _DIALING, _ENDED}),
+        _CHECKING: frozenset({_NEGOTIATING, _RESOLVING, _ASKING, _DIALING, _ENDED}),
+        _RESOLVING: frozenset({_ASKING, _DIALING, _ENDED}),
+        _ASKING: frozenset({_DIALING, _ENDED}),
+        _DIALING: frozenset({_RELAYING, _ENDED}),
+        _RELAYING: frozenset({_ENDED}),
+        _ENDED: frozenset(),
     }
 )
 
 WAITING_FOR = MappingProxyType(
     {
-        _S.NEGOTIATING: "the client's request",
-        _S.CHECKING_PASSWORD: "the password check",
-        _S.ASKING_IDENT: "the client's identd",
-        _S.RESOLVING: "the name look-up",
-        _S.DIALING: "the connection",
+        _NEGOTIATING: "the client's request",
+        _CHECKING: "the password check",
+        _RESOLVING: "the name look-up",
+        _ASKING: "the client's identd",
+        _DIALING: "the connection",
     }
 )
 """What a session that timed out was waiting for, in the words of its record."""
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all sessions of a worker share. ``clock`` is monotonic, ``wall`` since the epoch, both in seconds."""
-
-    policy: AccessPolicy
-    services: Services
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    #: the minute of the local week, 0 is Monday 00:00
-    minute: Callable[[], int]
-    #: a number that no other session of this worker has
-    new_number: Callable[[], int]
-    #: what makes a session's number unique on this host
-    prefix: str = "0"
-    #: the level where a line has no ``?=``
-    ident: IdentLevel = IdentLevel.OFF
-    #: whether there is a passwords file, so that method 02 can be chosen
-    passwords: bool = False
+_CHOOSE = {method: MethodChosen(method) for method in (Method.NONE, Method.PASSWORD, Method.UNACCEPTABLE)}
+_SUCCEEDED = Reply5.SUCCEEDED
+_CONNECT = Command.CONNECT
+_PERMIT, _RESOLVE = Verdict.PERMIT, Verdict.RESOLVE
+_OFF = IdentLevel.OFF
+_METHOD_WORDS = {method: method.name.lower() for method in Method}
+_COMMAND_WORDS = {command: command.name.lower().partition("_")[0] for command in Command}
 
 
 class Session:
-    """One client connection. ``client`` is where it comes from, already in plain form."""
+    """One client connection. What only the time before the relay needs is dropped when the relay begins."""
 
     __slots__ = (
+        "_actions",
+        "_address",
+        "_client",
+        "_command",
         "_context",
         "_decision",
-        "_decisions",
-        "_local",
+        "_egress",
+        "_host",
+        "_ident",
         "_method",
         "_negotiation",
         "_number",
+        "_permitted",
+        "_port",
+        "_protocol",
         "_question",
-        "_remote",
         "_request",
+        "_source_address",
         "_started",
         "_user",
-        "client",
-        "ident",
         "state",
     )
 
-    def __init__(self, context: Context, client: Endpoint) -> None:
+    def __init__(self, context: Context, actions: Actions, source: Address, client: str) -> None:
+        """``source`` is the client's address in plain form, ``client`` its endpoint as text."""
+        self.state = _NEGOTIATING
+        self._source_address = source
         self._context = context
-        self.client = client
+        self._actions: Actions | None = actions
         self._negotiation: ServerNegotiation | None = ServerNegotiation()
+        self._client = client
+        self._number = context.new_number()
+        self._started = context.clock()
         self._request: Request | None = None
         self._question: Question | None = None
         self._decision: Decision | None = None
-        self._decisions: dict[Address, Decision] | None = None
-        self._local: Endpoint | None = None
-        self._remote: Endpoint | None = None
+        self._permitted: dict[Address, Decision] | None = None
         self._method = Method.NONE
         self._user = b""
-        self._started = context.clock()
-        self._number = context.new_number()
-        self.state = State.NEGOTIATING
-        #: what identd said, None when it was not asked or did not answer
-        self.ident: str | None = None
+        self._ident: str | None = None
+        self._protocol: str | None = None
+        self._command = "connect"
+        #: the destination as it was asked for, canonical if it could be
+        self._host: str | None = None
+        self._port = 0
+        #: the address that was connected to, and where from
+        self._address: str | None = None
+        self._egress: str | None = None
 
     # Events
 
-    def received(self, data: bytes) -> list[Command]:
+    def received(self, data: bytes) -> None:
         """Bytes from the client before the relay; ``b""`` is its end of file."""
         negotiation = self._dialogue
         if not data and negotiation.protocol is None:
-            return [Close(), *self.abandoned("the client closed without a word")]
+            self._act.close()
+            self.abandoned("the client closed without a word")
+            return
         negotiation.receive_data(data)
-        return self._advance(negotiation)
+        self._advance(negotiation)
 
-    def _advance(self, negotiation: ServerNegotiation) -> list[Command]:
-        commands: list[Command] = []
-        try:
-            while self.state is State.NEGOTIATING:
-                event = negotiation.next_event()
-                if event is NEED_DATA:
-                    break
-                commands += self._negotiate(event)
-        except RemoteProtocolError as error:
-            return commands + self._broken(error)
-        return commands
-
-    def password_checked(self, accepted: bool) -> list[Command]:
-        """The answer to `CheckPassword`."""
+    def password_checked(self, accepted: bool) -> None:
+        """The answer to `check_password`."""
         if not accepted:
-            return self._wrong_password()
+            self._wrong_password()
+            return
         self._method = Method.PASSWORD
         request = self._request
-        if request is not None:
-            assert request.credentials is not None
+        if request is None:
+            self._enter(_NEGOTIATING)
+            negotiation = self._dialogue
+            self._act.send(negotiation.send(CredentialsChecked(True)))
+            self._advance(negotiation)
+        elif request.credentials is not None:
             self._user = request.credentials.user
-            return self._decide(request)
-        self._enter(State.NEGOTIATING)
-        negotiation = self._dialogue
-        return [Send(negotiation.send(CredentialsChecked(True))), *self._advance(negotiation)]
+            self._decide(request)
 
-    def resolved(self, addresses: Iterable[Address]) -> list[Command]:
-        """The answer to `Resolve`: each address is checked, the permitted ones are dialled."""
+    def resolved(self, addresses: Iterable[Address]) -> None:
+        """The answer to `resolve`: each address is checked, and the permitted ones are dialled."""
         question = self._asked
-        policy = self._context.policy
-        candidates = [plain(address) for address in addresses][:MAX_ADDRESSES]
+        candidates = list(dict.fromkeys(map(plain, addresses)))[:MAX_ADDRESSES]
         if not candidates:
-            return self.lookup_failed("the name has no address")
-        decisions = {address: policy.decide_address(question, address) for address in candidates}
-        permitted = {address: found for address, found in decisions.items() if found.result is Verdict.PERMIT}
+            self.lookup_failed("the name has no address")
+            return
+        decide = self._context.policy.decide_address
+        decisions = {address: decide(question, address) for address in candidates}
+        permitted = {address: found for address, found in decisions.items() if found.result is _PERMIT}
         if not permitted:
-            self._decision = decisions[candidates[0]]
-            return self._refuse()
-        self._decisions = permitted
-        first = next(iter(permitted))
-        self._decision = permitted[first]
-        return self._identify(tuple(Endpoint(address, question.port) for address in permitted))
+            self._refuse(decisions[candidates[0]])
+            return
+        self._permitted = permitted
+        self._permit(next(iter(permitted.values())), tuple(Endpoint(address, self._port) for address in permitted))
 
-    def lookup_failed(self, fact: str) -> list[Command]:
-        """The answer to `Resolve` when there is no address; ``fact`` says why."""
-        return self._fail(Reply5.HOST_UNREACHABLE, f"gethostbyname() {fact}", fact)
+    def lookup_failed(self, fact: str) -> None:
+        """The answer to `resolve` when there is no address; ``fact`` says why."""
+        self._fail(Reply5.HOST_UNREACHABLE, f"gethostbyname() {fact}")
 
-    def ident_answered(self, user: str | None, endpoints: tuple[Endpoint, ...]) -> list[Command]:
-        """The answer to `AskIdent`; None when identd can not be reached or does not know."""
-        self.ident = user
-        source = self.client.address
+    def ident_answered(self, user: str | None, endpoints: tuple[Endpoint, ...]) -> None:
+        """The answer to `ask_ident`; None when identd can not be reached or does not know."""
+        self._ident = user
         if user is None:
-            if self._ident_level is IdentLevel.STRICT:
-                return self._refuse_ident(Reply4.NO_IDENTD, f"cannot connect to identd on {source}")
-            return [Log(f"cannot connect to identd on {source}"), *self._dial(endpoints)]
-        claimed = escape(self._user)
-        if user != claimed:
-            return self._refuse_ident(Reply4.IDENT_MISMATCH, f"*Alert*: real user is {user}, not {claimed}")
-        return self._dial(endpoints)
+            self._no_identd(endpoints)
+        elif user != escape(self._user):
+            self._run_special(self._context.bad_id)
+            self._refuse_ident(Reply4.IDENT_MISMATCH, f"*Alert*: real user is {user}, not {escape(self._user)}")
+        else:
+            self._dial(endpoints)
 
-    def connected(self, local: Endpoint, remote: Endpoint) -> list[Command]:
-        """The answer to `Dial`: where the outgoing socket is bound, and to whom it is connected."""
-        self._enter(State.RELAYING)
-        if self._decisions is not None:
-            self._decision = self._decisions[remote.address]
-            self._decisions = None
-        self._local = local
-        self._remote = remote
+    def connected(self, bound: Endpoint, remote: Address) -> None:
+        """The answer to `dial`: where the outgoing socket is bound, and the address that it is connected to."""
+        self._enter(_RELAYING)
         negotiation = self._dialogue
-        reply = negotiation.send(Reply(Reply5.SUCCEEDED, local))
-        self._negotiation = None
-        return [Log(f"connected -- {self._what}"), Send(reply), StartRelay(negotiation.trailing_data)]
+        actions = self._act
+        if self._permitted is not None:
+            self._decision = self._permitted[remote]
+            self._address = str(remote)
+        else:
+            self._address = self._host
+        self._egress = str(bound)
+        self._context.journal.line(f"connected -- {self._what}")
+        actions.send(negotiation.send(Reply(_SUCCEEDED, bound)))
+        self._forget()
+        actions.start_relay(negotiation.trailing_data)
 
-    def connect_failed(self, number: int, call: str = "connect()") -> list[Command]:
-        """The answer to `Dial` when no endpoint answered: the errno, and the system call that gave it."""
+    def connect_failed(self, number: int, call: str = "connect()") -> None:
+        """The answer to `dial` when no endpoint answered: the errno, and the system call that gave it."""
         if number == errno.ETIMEDOUT:
-            return self.timed_out()
-        code = ERRNO_TO_REPLY.get(number, Reply5.GENERAL_FAILURE)
-        text = os.strerror(number)
-        return self._fail(code, f"{call} {text}", f"{call} {text}")
+            self.timed_out()
+        else:
+            code = ERRNO_TO_REPLY.get(number, Reply5.GENERAL_FAILURE)
+            self._fail(code, f"{call} {os.strerror(number)}")
 
-    def timed_out(self) -> list[Command]:
+    def timed_out(self) -> None:
         """The time limit of the present state has passed."""
         waited = f"timed out waiting for {WAITING_FOR[self.state]}"
         if self._request is None:
-            line = f"error -- {waited}; from host {self.client.address}"
-            return self._end(Result.TIMED_OUT, waited, line, None)
-        reply = Reply(Reply5.HOST_UNREACHABLE)
-        return self._end(Result.TIMED_OUT, waited, f"timed-out -- {self._what}", reply)
+            self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source}", None)
+        else:
+            self._end(Result.TIMED_OUT, waited, f"timed-out -- {self._what}", Reply(Reply5.HOST_UNREACHABLE))
 
-    def ended(self, sent: int, received: int, end: str) -> list[Command]:
+    def ended(self, sent: int, received: int, end: str) -> None:
         """The relay is over: bytes client to target, target to client, and why it ended."""
-        self._enter(State.ENDED)
-        source = self.client.address
-        line = f"terminated -- {self._what}.  {sent} bytes from {source}, {received} bytes from {self._target_name}"
-        return [Log(line), Write(self._record(Result.CONNECTED, end, sent, received))]
+        self._enter(_ENDED)
+        journal = self._context.journal
+        journal.line(
+            f"terminated -- {self._what}.  {sent} bytes from {self._source}, {received} bytes from {self._host}"
+        )
+        journal.record(self._record(Result.CONNECTED, end, sent, received))
 
-    def abandoned(self, why: str) -> list[Command]:
+    def abandoned(self, why: str) -> None:
         """The client is gone, or is put out, before the relay began; ``why`` goes into the record."""
-        if self.state is State.ENDED:
-            return []
-        self._enter(State.ENDED)
-        self._negotiation = None
-        return [Write(self._record(Result.ERROR, why))]
+        if self.state is not _ENDED:
+            self._enter(_ENDED)
+            self._context.journal.record(self._record(Result.ERROR, why, 0, 0))
+            self._forget()
 
     # Negotiation
 
@@ -268,6 +248,11 @@ class Session:
     def _dialogue(self) -> ServerNegotiation:
         assert self._negotiation is not None
         return self._negotiation
+
+    @property
+    def _act(self) -> Actions:
+        assert self._actions is not None
+        return self._actions
 
     @property
     def _asked(self) -> Question:
@@ -279,128 +264,198 @@ class Session:
             raise AssertionError(f"a session can not go from {self.state.name} to {state.name}")
         self.state = state
 
-    def _negotiate(self, event: object) -> list[Command]:
-        if isinstance(event, MethodsOffered):
-            return self._choose(event.methods)
-        if isinstance(event, Credentials):
-            self._user = event.user
-            self._enter(State.CHECKING_PASSWORD)
-            return [CheckPassword(event.user, event.password)]
-        assert isinstance(event, Request)
-        return self._requested(event)
+    def _forget(self) -> None:
+        """Drop what is of no use any more; an idle session costs memory for hours."""
+        self._negotiation = self._actions = self._request = self._question = self._permitted = None
 
-    def _choose(self, offered: bytes) -> list[Command]:
+    def _advance(self, negotiation: ServerNegotiation) -> None:
+        try:
+            while self.state is _NEGOTIATING:
+                event = negotiation.next_event()
+                if event is NEED_DATA:
+                    return
+                self._negotiate(negotiation, event)
+        except RemoteProtocolError as error:
+            if error.reply:
+                self._act.send(error.reply)
+            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source}", None)
+
+    def _negotiate(self, negotiation: ServerNegotiation, event: ServerEvent) -> None:
+        if isinstance(event, Request):
+            self._requested(event)
+        elif isinstance(event, MethodsOffered):
+            self._choose(negotiation, event.methods)
+        else:
+            assert isinstance(event, Credentials)
+            self._user = event.user
+            self._enter(_CHECKING)
+            self._act.check_password(event.user, event.password)
+
+    def _choose(self, negotiation: ServerNegotiation, offered: bytes) -> None:
         if self._context.passwords and Method.PASSWORD in offered:
             method = Method.PASSWORD
         elif Method.NONE in offered:
             method = Method.NONE
         else:
-            refusal = self._dialogue.send(MethodChosen(Method.UNACCEPTABLE))
+            method = Method.UNACCEPTABLE
+        self._act.send(negotiation.send(_CHOOSE[method]))
+        if method is Method.UNACCEPTABLE:
             fact = f"no acceptable method among {offered.hex(' ')}"
-            line = f"error -- {fact} from host {self.client.address}"
-            return [Send(refusal), *self._end(Result.REFUSED, fact, line, None)]
-        return [Send(self._dialogue.send(MethodChosen(method)))]
+            self._end(Result.REFUSED, fact, f"error -- {fact} from host {self._source}", None)
 
-    def _requested(self, request: Request) -> list[Command]:
+    def _requested(self, request: Request) -> None:
         self._request = request
         if request.user:
             self._user = request.user
         if request.credentials is not None and self._context.passwords:
-            self._enter(State.CHECKING_PASSWORD)
-            return [CheckPassword(*request.credentials)]
-        return self._decide(request)
+            self._enter(_CHECKING)
+            self._user = request.credentials.user
+            self._act.check_password(*request.credentials)
+        else:
+            self._decide(request)
 
-    def _wrong_password(self) -> list[Command]:
-        line = f"refused -- wrong password for {escape(self._user)} from host {self.client.address}"
+    def _wrong_password(self) -> None:
+        line = f"refused -- wrong password for {escape(self._user)} from host {self._source}"
         if self._request is not None:
-            challenge = Reply(Reply5.NOT_ALLOWED, challenge=True)
-            return self._end(Result.REFUSED, "wrong password", line, challenge)
-        answer = self._dialogue.send(CredentialsChecked(False))
-        return [Send(answer), *self._end(Result.REFUSED, "wrong password", line, None)]
+            self._end(Result.REFUSED, "wrong password", line, Reply(Reply5.NOT_ALLOWED, challenge=True))
+        else:
+            self._act.send(self._dialogue.send(CredentialsChecked(False)))
+            self._end(Result.REFUSED, "wrong password", line, None)
 
     # Decision
 
-    def _decide(self, request: Request) -> list[Command]:
+    def _decide(self, request: Request) -> None:
+        self._port = request.port
+        self._protocol = request.protocol.value
+        self._command = _COMMAND_WORDS[request.command]
         try:
-            host = request.host if isinstance(request.host, Address) else canonical_host(request.host)
+            host = plain(request.host) if isinstance(request.host, Address) else canonical_host(request.host)
         except BadName as error:
-            return self._fail(Reply5.GENERAL_FAILURE, str(error), str(error))
-        if isinstance(host, Address):
-            host = plain(host)
+            assert isinstance(request.host, bytes)
+            self._host = escape(request.host)
+            self._fail(Reply5.GENERAL_FAILURE, str(error))
+            return
+        self._host = str(host)
+        context = self._context
         question = Question(
-            self.client.address,
+            self._source_address,
             host,
             request.port,
             self._user.decode("utf-8", "surrogateescape"),
             request.command,
             self._method,
-            self._context.minute(),
+            context.minute(),
         )
         self._question = question
-        if request.command is not Wanted.CONNECT:
-            fact = f"{request.command.name} is not served"
-            return self._fail(Reply5.COMMAND_NOT_SUPPORTED, fact, fact)
-        decision = self._decision = self._context.policy.decide(question)
-        if decision.result is Verdict.PERMIT:
+        if request.command is not _CONNECT:
+            self._fail(Reply5.COMMAND_NOT_SUPPORTED, f"{self._command} is not served")
+            return
+        decision = context.policy.decide(question)
+        if decision.result is _PERMIT:
             assert isinstance(host, Address)
-            return self._identify((Endpoint(host, request.port),))
-        if decision.result is Verdict.RESOLVE:
+            self._permit(decision, (Endpoint(host, request.port),))
+        elif decision.result is _RESOLVE:
+            self._decision = decision
+            self._enter(_RESOLVING)
             assert isinstance(host, str)
-            self._enter(State.RESOLVING)
-            return [Resolve(host)]
-        return self._refuse()
+            self._act.resolve(host)
+        else:
+            self._refuse(decision)
+
+    def _permit(self, decision: Decision, endpoints: tuple[Endpoint, ...]) -> None:
+        self._decision = decision
+        if self._ident_level is _OFF:
+            self._dial(endpoints)
+        else:
+            self._enter(_ASKING)
+            self._act.ask_ident(endpoints)
 
     @property
     def _ident_level(self) -> IdentLevel:
         rule = self._rule
-        return rule.ident if rule is not None and rule.ident is not None else self._context.ident
+        return self._context.ident if rule is None or rule.ident is None else rule.ident
 
-    def _identify(self, endpoints: tuple[Endpoint, ...]) -> list[Command]:
-        if self._ident_level is IdentLevel.OFF:
-            return self._dial(endpoints)
-        self._enter(State.ASKING_IDENT)
-        return [AskIdent(endpoints)]
+    def _no_identd(self, endpoints: tuple[Endpoint, ...]) -> None:
+        fact = f"cannot connect to identd on {self._source}"
+        self._run_special(self._context.no_identd)
+        if self._ident_level is IdentLevel.STRICT:
+            self._refuse_ident(Reply4.NO_IDENTD, fact)
+        else:
+            self._context.journal.line(fact)
+            self._dial(endpoints)
 
-    def _dial(self, endpoints: tuple[Endpoint, ...]) -> list[Command]:
-        self._enter(State.DIALING)
-        return [Dial(endpoints)]
+    def _dial(self, endpoints: tuple[Endpoint, ...]) -> None:
+        rule = self._rule
+        if rule is not None and rule.command is not None:
+            self._run(rule.command, str(endpoints[0].address))
+        self._enter(_DIALING)
+        self._act.dial(endpoints)
 
-    # Ends
+    # Commands of sockd.conf
 
-    def _refuse(self) -> list[Command]:
-        challenge = (
-            self._context.passwords
+    def _run_special(self, special: SpecialCommand | None) -> None:
+        if special is not None:
+            self._run(special.command, str(self._host))
+
+    def _run(self, template: str, address: str) -> None:
+        context = self._context
+        values = Substitutions(
+            client_name=self._source,
+            client_address=self._source,
+            command=self._command,
+            process=context.process,
+            service=context.services.name(self._port),
+            port=str(self._port),
+            user=self._user.decode("latin-1"),
+            destination_name=str(self._host),
+            destination_address=address,
+            ident=self._ident or "unknown",
+        )
+        try:
+            command = expand(template, values)
+        except CommandRefused as error:
+            context.journal.line(str(error))
+        else:
+            self._act.run_command(command)
+
+    # Ends before the relay
+
+    def _refuse(self, decision: Decision) -> None:
+        self._decision = decision
+        rule = decision.rule
+        # A refusal by the guard names a permit line; that line did not get its way, so its command is not run.
+        if rule is not None and rule.command is not None and rule.action is Action.DENY:
+            self._run(rule.command, str(self._host))
+        reply = Reply(Reply5.NOT_ALLOWED, challenge=self._password_might_help())
+        self._end(Result.REFUSED, decision.reason, f"refused -- {self._what}", reply)
+
+    def _password_might_help(self) -> bool:
+        request = self._request
+        return (
+            request is not None
+            and request.protocol is Protocol.HTTP
+            and self._context.passwords
             and self._method is Method.NONE
-            and self._request is not None
-            and self._request.protocol is Protocol.HTTP
             and self._context.policy.could_permit(self._asked)
         )
-        reply = Reply(Reply5.NOT_ALLOWED, challenge=challenge)
-        end = "refused by rule" if self._rule is not None else "no line matches"
-        return self._end(Result.REFUSED, end, f"refused -- {self._what}", reply)
 
-    def _refuse_ident(self, code: Reply4, fact: str) -> list[Command]:
-        reply = Reply(Reply5.NOT_ALLOWED, reply4=code)
-        return [*self._end(Result.REFUSED, fact, f"refused -- {self._what}", reply, fact)]
+    def _refuse_ident(self, code: Reply4, fact: str) -> None:
+        self._context.journal.line(f"refused -- {self._what}")
+        self._end(Result.REFUSED, fact, fact, Reply(Reply5.NOT_ALLOWED, reply4=code))
 
-    def _fail(self, code: Reply5, error: str, end: str) -> list[Command]:
-        return self._end(Result.FAILED, end, f"failed -- {self._what}.  Error code: {error}", Reply(code))
+    def _fail(self, code: Reply5, error: str) -> None:
+        self._end(Result.FAILED, error, f"failed -- {self._what}.  Error code: {error}", Reply(code))
 
-    def _broken(self, error: RemoteProtocolError) -> list[Command]:
-        replies: list[Command] = [Send(error.reply)] if error.reply else []
-        line = f"error -- {error.fact} from host {self.client.address}"
-        return replies + self._end(Result.ERROR, error.fact, line, None)
-
-    def _end(self, result: Result, end: str, line: str, reply: Reply | None, detail: str = "") -> list[Command]:
-        commands: list[Command] = [Log(line)]
-        if detail:
-            commands.append(Log(detail))
+    def _end(self, result: Result, end: str, line: str, reply: Reply | None) -> None:
+        actions = self._act
+        journal = self._context.journal
         if reply is not None:
-            commands.append(Send(self._dialogue.send(reply)))
-        self._enter(State.ENDED)
-        commands += (Close(), Write(self._record(result, end)))
-        self._negotiation = None
-        return commands
+            actions.send(self._dialogue.send(reply))
+        self._enter(_ENDED)
+        journal.line(line)
+        journal.record(self._record(result, end, 0, 0))
+        self._forget()
+        actions.close()
 
     # Words
 
@@ -409,46 +464,40 @@ class Session:
         return None if self._decision is None else self._decision.rule
 
     @property
-    def _target_name(self) -> str:
-        if self._question is not None:
-            return str(self._question.host)
-        request = self._request
-        if request is None:
-            return "unknown"
-        return escape(request.host) if isinstance(request.host, bytes) else str(request.host)
+    def _source(self) -> str:
+        return self._client.rpartition(":")[0].strip("[]")
 
     @property
     def _what(self) -> str:
         """The ``M`` of `spec/socks4.md` §9.1."""
         user = escape(self._user)
-        who = f"{user}({self.ident or 'unknown'})@{self.client.address}"
-        port = 0 if self._request is None else self._request.port
-        return f"Connect from {who} to {self._target_name} ({self._context.services.name(port)})"
+        service = self._context.services.name(self._port)
+        return f"Connect from {user}({self._ident or 'unknown'})@{self._source} to {self._host} ({service})"
 
-    def _record(self, result: Result, end: str, sent: int = 0, received: int = 0) -> Record:
+    def _record(self, result: Result, end: str, sent: int, received: int) -> Record:
         context = self._context
-        request = self._request
         decision = self._decision
-        rule = None if decision is None else decision.rule
         would_deny = None if decision is None else decision.would_deny
+        rule = self._rule
+        asked = self._host is not None
         return Record(
-            time=timestamp(context.wall()),
-            session=f"{context.prefix}-{self._number:x}",
-            client=str(self.client),
-            protocol=None if request is None else request.protocol.value,
-            command=None if request is None else request.command.name.lower(),
-            user=escape(self._user),
-            auth=self._method.name.lower(),
-            host=None if request is None else self._target_name,
-            address=None if self._remote is None else str(self._remote.address),
-            port=None if request is None else request.port,
-            egress=None if self._local is None else str(self._local),
-            rule=None if rule is None else rule.label,
-            would_deny=None if would_deny is None else would_deny.label,
-            reason="" if decision is None else decision.reason,
-            result=result,
-            sent=sent,
-            received=received,
-            seconds=round(context.clock() - self._started, 6),
-            end=end,
+            context.timestamp(),
+            f"{context.prefix}-{self._number:x}",
+            self._client,
+            self._protocol,
+            self._command if asked else None,
+            escape(self._user),
+            _METHOD_WORDS[self._method],
+            self._host,
+            self._address,
+            self._port if asked else None,
+            self._egress,
+            None if rule is None else rule.label,
+            None if would_deny is None else would_deny.label,
+            "" if decision is None else decision.reason,
+            result,
+            sent,
+            received,
+            round(context.clock() - self._started, 6),
+            end,
         )

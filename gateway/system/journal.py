@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import StartError
+from gateway.session.record import Record, json_line
 
 QUEUE_BYTES = 1 << 20
 FLUSH_SECONDS = 0.05
@@ -157,11 +158,13 @@ class Journal:
         self._scheduled = False
         self._second = 0
         self._stamp = ""
+        self._head = ""
 
     def attach(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
         """From now on gather lines, and write them by ``schedule(seconds, function)``; also names the new process."""
         self._schedule = schedule
         self._pid = os.getpid()
+        self._second = 0
 
     def line(self, text: str, level: int = NOTICE) -> None:
         """A classic line."""
@@ -172,10 +175,18 @@ class Journal:
         """A line of the error class."""
         self.line(text, ERROR)
 
-    def record(self, line: bytes) -> None:
-        """A JSON line, with its line end."""
-        self._records.write(line)
+    def record(self, record: Record) -> None:
+        """A session's record."""
+        self._records.write(json_line(record))
         self._soon()
+
+    def timestamp(self) -> str:
+        """Now, as RFC 3339 in UTC with milliseconds."""
+        now = self._wall()
+        second = int(now)
+        if second != self._second:
+            self._tick(second)
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
 
     def flush(self) -> None:
         """Write what waits; try again later if a target does not take it."""
@@ -193,17 +204,22 @@ class Journal:
             self._scheduled = True
             self._schedule(FLUSH_SECONDS, self.flush)
 
-    def _dressed(self, text: str, level: int) -> bytes:
-        now = int(self._wall())
-        if now != self._second:
-            self._second = now
-            if self._syslog:
-                self._stamp = time.strftime("%b %e %H:%M:%S", time.localtime(now))
-            else:
-                self._stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+    def _tick(self, second: int) -> None:
+        """Make the texts of a new second."""
+        self._second = second
+        self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         if self._syslog:
-            return f"<{self._facility * 8 + level}>{self._stamp} sockd[{self._pid}]: {text}".encode()
-        return f"{self._stamp} sockd[{self._pid}]: {text}\n".encode()
+            self._head = f"{time.strftime('%b %e %H:%M:%S', time.localtime(second))} sockd[{self._pid}]: "
+        else:
+            self._head = f"{self._stamp}Z sockd[{self._pid}]: "
+
+    def _dressed(self, text: str, level: int) -> bytes:
+        second = int(self._wall())
+        if second != self._second:
+            self._tick(second)
+        if self._syslog:
+            return f"<{self._facility * 8 + level}>{self._head}{text}".encode()
+        return f"{self._head}{text}\n".encode()
 
 
 def open_sink(target: str) -> Sink | None:

@@ -9,6 +9,7 @@ from gateway.errors import LocalProtocolError, RemoteProtocolError
 from gateway.wire.buffer import Data
 from gateway.wire.constants import (
     CODE_AT,
+    CONTROLS,
     MAX_CREDENTIAL,
     PASSWORD_OK,
     PASSWORD_VERSION,
@@ -17,6 +18,7 @@ from gateway.wire.constants import (
     Reply5,
 )
 from gateway.wire.events import Credentials, Refused
+from gateway.wire.httphead import has_octets
 
 STATUS_ANSWERS = {
     True: bytes((PASSWORD_VERSION, PASSWORD_OK)),
@@ -24,7 +26,6 @@ STATUS_ANSWERS = {
 }
 """VER STATUS, by whether the credentials hold (RFC 1929 §2)."""
 
-_CONTROLS = bytes((*range(0x20), 0x7F))
 _COLON = b":"
 
 
@@ -76,18 +77,30 @@ def decode_basic(token: bytes) -> Credentials:
 
     Raises ValueError, whose text names the fault and none of the octets.
     """
-    try:
-        pair = binascii.a2b_base64(token, strict_mode=True)
-    except binascii.Error:
-        raise ValueError("the Basic credentials are not base64") from None
+    pair = _decode_base64(token)
     user, colon, password = pair.partition(_COLON)
     if not colon:
         raise ValueError("the Basic credentials have no colon")
     if len(user) > MAX_CREDENTIAL or len(password) > MAX_CREDENTIAL:
         raise ValueError(f"user or password is longer than {MAX_CREDENTIAL} bytes")
-    if _has_control(pair):
+    if has_octets(pair, CONTROLS):
         raise ValueError("user or password holds a control character")
     return Credentials(user, password)
+
+
+def _decode_base64(token: bytes) -> bytes:
+    try:
+        plain = binascii.a2b_base64(token)
+    except binascii.Error:
+        plain = b""
+    # The decoder passes over what is not of the alphabet, and its strict mode over superfluous padding.
+    if _encode_base64(plain) != token:
+        raise ValueError("the Basic credentials are not base64")
+    return plain
+
+
+def _encode_base64(plain: bytes) -> bytes:
+    return binascii.b2a_base64(plain, newline=False)
 
 
 def encode_basic(credentials: Credentials) -> bytes:
@@ -96,10 +109,6 @@ def encode_basic(credentials: Credentials) -> bytes:
     if len(user) > MAX_CREDENTIAL or len(password) > MAX_CREDENTIAL:
         raise LocalProtocolError(f"user and password may have {MAX_CREDENTIAL} bytes at most")
     pair = user + _COLON + password
-    if _COLON in user or _has_control(pair):
+    if _COLON in user or has_octets(pair, CONTROLS):
         raise LocalProtocolError("a user with a colon, or a control character, can not be sent by Basic")
-    return binascii.b2a_base64(pair, newline=False)
-
-
-def _has_control(text: bytes) -> bool:
-    return len(text.translate(None, _CONTROLS)) != len(text)
+    return _encode_base64(pair)

@@ -149,6 +149,15 @@ PASSWORD_OK = 0
 PASSWORD_WRONG = 1
 """The failure that we send."""
 
+CONTROLS = bytes((*range(0x20), 0x7F))
+"""The control characters of ASCII."""
+
+HTTP_STATUSES = range(100, 600)
+"""What a status code may be (RFC 9110 §15)."""
+
+HTTP_INTERIM = range(100, 200)
+HTTP_SUCCESS = range(200, 300)
+
 HTTP_CONNECT = b"CONNECT"
 HTTP_LETTERS = range(ord("A"), ord("Z") + 1)
 """What an HTTP request begins with on a port that also speaks SOCKS: all methods in use are upper case."""

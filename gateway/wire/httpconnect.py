@@ -11,6 +11,7 @@ from gateway.wire.auth import decode_basic, encode_basic
 from gateway.wire.buffer import Data
 from gateway.wire.constants import (
     HTTP_CONNECT,
+    HTTP_STATUSES,
     MAX_NAME,
     MAX_PORT,
     REPLY5_TO_STATUS,
@@ -49,9 +50,7 @@ def _response(status: HTTPStatus, text: str, fields: bytes = b"") -> bytes:
 
 
 _FAILURES = {code: _response(REPLY5_TO_STATUS[code], REPLY5_TO_TEXT[code]) for code in Reply5 if code != _SUCCEEDED}
-_CHALLENGED = _response(
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "the gateway wants to know who is asking: user and password", _CHALLENGE
-)
+_CHALLENGED = _response(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "the gateway wants a user and a password", _CHALLENGE)
 
 
 def _fault(status: HTTPStatus, fact: str) -> RemoteProtocolError:
@@ -191,8 +190,8 @@ def encode_request(request: Request) -> bytes:
 
     Raises LocalProtocolError for another command, and for a host or credentials that HTTP can not carry.
     """
-    if request.command != Command.CONNECT or not request.port:
-        raise LocalProtocolError("HTTP serves CONNECT only, and no port 0")
+    if request.command != Command.CONNECT or not 0 < request.port <= MAX_PORT:
+        raise LocalProtocolError(f"HTTP serves CONNECT only, and ports from 1 to {MAX_PORT}")
     target = b"%b:%d" % (_encode_host(request.host), request.port)
     lines = [b"CONNECT %b HTTP/1.1" % target, b"Host: " + target]
     if request.credentials is not None:
@@ -226,9 +225,10 @@ def parse_status(head: bytes) -> int:
     version, _, rest = line.partition(b" ")
     code, _, _ = rest.partition(b" ")
     minor = version.removeprefix(_VERSION_PREFIX)
-    if minor == version or not minor.isdigit() or len(code) != 3 or not code.isdigit():
-        raise RemoteProtocolError("the proxy's answer is not HTTP/1")
-    return int(code)
+    status = int(code) if code.isdigit() and len(code) <= len(str(HTTP_STATUSES.stop)) else 0
+    if minor == version or not minor.isdigit() or status not in HTTP_STATUSES:
+        raise RemoteProtocolError("the proxy's answer does not begin with an HTTP/1 status line")
+    return status
 
 
 def status_refusal(status: int) -> Refused:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from gateway.errors import RemoteProtocolError
 from gateway.wire.buffer import Data
-from gateway.wire.constants import MAX_FIELD_LINES, MAX_HEAD
+from gateway.wire.constants import CONTROLS, MAX_FIELD_LINES, MAX_HEAD
 
 Fault = Callable[[HTTPStatus, str], RemoteProtocolError]
 """Makes the error for a status and a fact."""
@@ -28,7 +28,7 @@ _BAD = HTTPStatus.BAD_REQUEST
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = b"0123456789"
 _TOKEN = _LETTERS + _DIGITS + b"!#$%&'*+-.^_`|~"
-_CONTROLS = bytes(set(range(0x20)) - set(_BLANK)) + b"\x7f"
+_REFUSED = CONTROLS.replace(b"\t", b"")
 
 
 def head_size(data: Data, scanned: int, fault: Fault) -> int:
@@ -56,7 +56,7 @@ def split_head(head: bytes, fault: Fault) -> list[bytes]:
     lines = head[: -len(END)].split(CRLF)
     if len(lines) > 1 + MAX_FIELD_LINES:
         raise fault(_TOO_LARGE, f"the HTTP head has more than {MAX_FIELD_LINES} field lines")
-    if any(has_octets(line, _CONTROLS) for line in lines):
+    if any(has_octets(line, _REFUSED) for line in lines):
         raise fault(_BAD, "the HTTP head holds a control character")
     return lines
 

@@ -11,13 +11,14 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tests.bench import load, machine, measures, needs, report, servers
 from tests.bench.errors import BenchError
-from tests.bench.measures import MEASURES, Bench, Measure
+from tests.bench.measures import MEASURES, Bench, Measure, Sample
 from tests.bench.report import NO_PROXY, Contestant, Record, Report
 from tests.bench.servers import PEERS, Peer, Running
 
@@ -37,6 +38,7 @@ class Options(NamedTuple):
     rounds: int
     seconds: float
     sessions: int
+    patience: float
     json: Path | None
 
     @property
@@ -84,16 +86,18 @@ def _options(words: Sequence[str]) -> Options:
     add("--rounds", type=int, help="how often each is measured (5)")
     add("--seconds", type=_above_zero, help="of one run (2)")
     add("--sessions", type=int, help="idle sessions (4000)")
+    add("--patience", type=float, help="seconds, over all, for the repetition of runs that others disturbed (120)")
     add("--quick", action="store_true", help="1 round, 0.3 seconds, 500 sessions: shows that it works, not how fast")
     add("--json", type=Path, metavar="FILE", help="write everything there too")
     found = parser.parse_args(words)
-    rounds, seconds, sessions = (1, 0.3, 500) if found.quick else (5, 2.0, 4000)
+    rounds, seconds, sessions, patience = (1, 0.3, 500, 0.0) if found.quick else (5, 2.0, 4000, 120.0)
     options = Options(
         names=found.only,
         parts=found.measures,
         rounds=rounds if found.rounds is None else found.rounds,
         seconds=found.seconds or seconds,
         sessions=sessions if found.sessions is None else found.sessions,
+        patience=patience if found.patience is None else found.patience,
         json=found.json,
     )
     if options.rounds < 1 or options.sessions < 1:
@@ -127,6 +131,7 @@ class _Session:
     def __init__(self, bench: Bench, folder: Path, options: Options) -> None:
         self._bench, self._folder, self._options = bench, folder, options
         self._folders = 0
+        self._patience = options.patience
         self.records: list[Record] = []
         self.rule_records: list[Record] = []
         self.left_out: dict[str, str] = {}
@@ -144,11 +149,24 @@ class _Session:
             return None
         return server
 
+    def _sample(self, measure: Measure, server: Running | None) -> Sample:
+        """One run; repeated when it was disturbed, as long as our patience lasts, of which the quietest counts.
+
+        This selects by what others did, never by the outcome, so it favours nobody; and a failure always counts.
+        """
+        best = measures.attempt(measure, self._bench, server)
+        while best.foreign > machine.BUSY_LIMIT and not best.failures and self._patience > 0:
+            began = time.monotonic()
+            again = measures.attempt(measure, self._bench, server)
+            best = again if again.failures else min(best, again, key=lambda sample: sample.foreign)
+            self._patience -= time.monotonic() - began
+        return best
+
     def _measure_fresh(self, number: int, measure: Measure, peer: Peer) -> None:
         with contextlib.ExitStack() as stack:
             server = self._start(stack, peer)
             if server is not None:
-                sample = measures.attempt(measure, self._bench, server)
+                sample = self._sample(measure, server)
                 self.records.append(Record(number, peer.name, measure.name, sample))
 
     def _measure_loaded(self, number: int, order: Sequence[str]) -> None:
@@ -158,7 +176,7 @@ class _Session:
             for measure in self._options.measures:
                 for name in order:
                     if not measure.fresh and (name == NO_PROXY or running[name] is not None):
-                        sample = measures.attempt(measure, self._bench, running.get(name))
+                        sample = self._sample(measure, running.get(name))
                         self.records.append(Record(number, name, measure.name, sample))
 
     def rounds(self) -> None:
@@ -183,7 +201,7 @@ class _Session:
             names = [name for name, server in running.items() if server is not None]
             for number in range(1, 2 * self._options.rounds + 1) if names else ():
                 for name in _rotated(names, number):
-                    sample = measures.attempt(measure, self._bench, running[name])
+                    sample = self._sample(measure, running[name])
                     self.rule_records.append(Record(number, name, "rules", sample))
 
 
@@ -198,8 +216,9 @@ def _contestant(name: str, left_out: dict[str, str]) -> Contestant:
 
 
 def _conditions(options: Options) -> str:
+    rounds = f"{options.rounds} rounds" if options.rounds > 1 else "1 round"
     return (
-        f"conditions: {options.rounds} round{'s' * (options.rounds > 1)} in turn, {options.seconds:g} s a run, loopback, "
+        f"conditions: {rounds} in turn, {options.seconds:g} s a run, loopback, "
         f"SOCKS5 CONNECT by IPv4 address; {measures.CONNECTING} connecting at once; 1 GB = 10^9 bytes; "
         f"memory: PSS at {options.sessions:,} sessions"
     )
@@ -251,6 +270,7 @@ def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         done = _bench(options)
+        print(report.table(done))
         if options.json is not None:
             options.json.write_text(json.dumps(report.as_json(done), indent=1) + "\n")
     except (BenchError, OSError) as error:
@@ -259,7 +279,6 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
-    print(report.table(done))
     return 1 if done.left_out or report.failing(done) else 0
 
 

@@ -13,7 +13,7 @@ from tests.bench.figures import FIGURES, RULE_FIGURES, Figure
 from tests.bench.machine import BUSY_LIMIT
 from tests.bench.measures import Sample
 
-NO_PROXY = "no proxy"
+NO_PROXY = "no-proxy"
 OURS = "sockd"
 
 
@@ -65,7 +65,7 @@ class Spread(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What we want of a figure: its value, or its ratio to the better peer or to no proxy, at least or most ``bound``."""
+    """What we want of a figure: ``bound`` for its value, or for its ratio to the better peer or to no proxy."""
 
     figure: Figure
     against: str
@@ -213,8 +213,8 @@ def _table(title: str, columns: Sequence[_Column], rows: Sequence[Figure]) -> li
         body = [[figure.title, *(column.cell(figure, write) for column in columns)] for figure in shown]
         return _grid([[head, *(column.title for column in columns)], *body])
 
-    medians = lines(f"{title}: median", lambda found, form: f"{found.median:{form}}")
-    return [*medians, "", *lines(f"{title}: min - max", Spread.range), ""]
+    medians = lines(f"median{title}", lambda found, form: f"{found.median:{form}}")
+    return [*medians, "", *lines(f"min - max{title}", Spread.range), ""]
 
 
 # --------------------------------------------------------------------------------------------------------------- goals
@@ -292,8 +292,8 @@ def table(report: Report) -> str:
     return "\n".join(
         [
             *_head(report),
-            *(_table("all", _main_columns(report), FIGURES) if report.records else []),
-            *(_table(OURS, _rule_columns(report), RULE_FIGURES) if report.rule_records else []),
+            *(_table("", _main_columns(report), FIGURES) if report.records else []),
+            *(_table(f" of {OURS}", _rule_columns(report), RULE_FIGURES) if report.rule_records else []),
             *_goals(report),
             *notes,
         ]

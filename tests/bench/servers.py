@@ -53,7 +53,7 @@ def _first_line(command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_START_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"cannot run {' '.join(command)}: {error}") from error
-    return next(iter((done.stdout + done.stderr).strip().splitlines()), "version unknown")
+    return next(iter((done.stdout + done.stderr).strip().splitlines()), "version unknown").rstrip(".")
 
 
 def _installed(program: str) -> str:

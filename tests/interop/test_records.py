@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.daemon import Sockd, sockd
-from tests.support.peers import Habit, Peer, closed_port, collect, echo, how_it_ends, one_kib, reset_on_data, silent
+from tests.support.peers import (
+    Habit,
+    Peer,
+    closed_port,
+    collect,
+    echo,
+    fin_then_listen,
+    how_it_ends,
+    one_kib,
+    reset_on_data,
+    silent,
+)
 from tests.support.rawsocks import DIALECTS, Dialect, Wire, connect5, greeting, socks4
 
 BY_TITLE = [pytest.param(dialect, id=dialect.title) for dialect in DIALECTS]
@@ -66,12 +77,12 @@ def test_record_of_a_session_that_ran(gateway: Sockd, target: Peer, dialect: Dia
 
 
 def test_classic_lines_of_a_session_that_ran(gateway: Sockd) -> None:
-    with Peer(one_kib) as target, Wire(gateway.port) as wire:
+    with Peer(fin_then_listen) as target, Wire(gateway.port) as wire:
         wire.send(socks4("127.0.0.1", target.port, b"fred") + b"abc")
-        assert len(wire.read_to_end()) == 8 + 1024
+        assert len(wire.read_to_end()) == 8 + len(b"hello")
     what = rf"Connect from fred\(unknown\)@127\.0\.0\.1 to 127\.0\.0\.1 \({target.port}\)"
     gateway.wait_log(f"connected -- {what}$")
-    gateway.wait_log(rf"terminated -- {what}\.  3 bytes from 127\.0\.0\.1, 1024 bytes from 127\.0\.0\.1$")
+    gateway.wait_log(rf"terminated -- {what}\.  3 bytes from 127\.0\.0\.1, 5 bytes from 127\.0\.0\.1$")
 
 
 def test_early_data_is_counted(gateway: Sockd) -> None:

@@ -59,7 +59,7 @@ class Sockd:
     def wait_log(self, pattern: str, within: float = 3.0) -> str:
         """The first line of the classic log that holds this regular expression; fails when none comes in time."""
         found = eventually(lambda: re.search(f"^.*(?:{pattern}).*$", self.log(), re.MULTILINE), within=within)
-        assert found, f"no line of the log matches {pattern!r}:\n{self.log()}"
+        assert found, f"no line of the log matches {pattern!r}:\n{_tail(self.log().splitlines())}"
         return found.group()
 
     def records(self) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ class Sockd:
             return [record for record in self.records() if wanted.items() <= record.items()]
 
         found = eventually(look, within=within)
-        assert found, f"no record has {wanted}: {self.records()}"
+        assert found, f"no record has {wanted}:\n{_tail(self.records())}"
         return found[-1]
 
     def stop(self) -> None:
@@ -100,6 +100,10 @@ class Sockd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+
+
+def _tail(items: Sequence[object], count: int = 10) -> str:
+    return "\n".join(map(str, items[-count:]))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ A habit is a function of one accepted socket. What it returns is kept in ``Peer.
 """
 
 import contextlib
+import functools
 import hashlib
 import socket
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.support.rawsocks import LINGER_NONE
-from tests.support.stream import blocks
+from tests.support.stream import blocks, digest_of, pieces_of
 from tests.support.waiting import eventually
 
 Habit = Callable[[socket.socket], bytes | None]
@@ -150,16 +151,54 @@ def flood(seed: int, size: int) -> Habit:
     return habit
 
 
+def stuck(until: threading.Event) -> Habit:
+    """Take nothing at all, and stay, until the event."""
+
+    def habit(_connection: socket.socket) -> None:
+        until.wait(30)
+
+    return habit
+
+
+def pour(connection: socket.socket) -> None:
+    """Send zeros until nobody has taken any for 0.3 s."""
+    connection.settimeout(0.3)
+    try:
+        while True:
+            connection.sendall(bytes(1 << 18))
+    except TimeoutError:
+        return
+
+
+def pour_and_reset(connection: socket.socket) -> None:
+    """Send as long as the caller's side takes any, then close with RST."""
+    pour(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+
+
 def slow_reader(pause: float, piece: int = 1 << 16) -> Habit:
     """Take one piece each ``pause`` seconds, with a small receive buffer; return the checksum of all of it."""
 
+    def read(_: int, connection: socket.socket) -> bytes:
+        time.sleep(pause)
+        return connection.recv(piece)
+
     def habit(connection: socket.socket) -> bytes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        total = hashlib.sha256()
-        while data := connection.recv(piece):
-            total.update(data)
-            time.sleep(pause)
-        return total.hexdigest().encode()
+        return digest_of(pieces_of(functools.partial(read, connection=connection))).encode()
+
+    return habit
+
+
+def flood_and_collect(seed: int, size: int) -> Habit:
+    """Send a stream and take another at the same time; return the checksum of what came."""
+
+    def habit(connection: socket.socket) -> bytes:
+        sender = threading.Thread(target=flood(seed, size), args=(connection,))
+        sender.start()
+        digest = digest_of(pieces_of(connection.recv))
+        sender.join()
+        return digest.encode()
 
     return habit
 

@@ -1,0 +1,111 @@
+"""``sockctl check``: every mistake of the files in one run, and with -v what was understood.
+
+It judges files as the daemon does when it loads them, but asks nothing of the host that a test machine can not answer:
+no ports, no interfaces, no privileges.
+"""
+
+import argparse
+import os
+import stat
+import sys
+from typing import NamedTuple
+
+from gateway.cli.host import user_files
+from gateway.config.access import parse_access
+from gateway.config.printer import print_access, print_settings
+from gateway.config.rules import Dialect
+from gateway.config.settings import examine_settings
+from gateway.config.source import read_services, read_text
+from gateway.errors import ConfigError
+from gateway.place import Place, Problem, Severity
+from gateway.policy.enforced import rule_problems
+from gateway.policy.lint import lint
+from gateway.policy.passwords import parse_passwords
+from gateway.services import Services
+
+
+class Findings(NamedTuple):
+    """What there is to say about one file: its problems in order, and what was understood if its text is right."""
+
+    path: str
+    problems: tuple[Problem, ...]
+    understood: str | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``sockctl check``."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="print what was understood, in the file's grammar")
+    parser.add_argument(
+        "--dialect",
+        choices=[dialect.value for dialect in Dialect],
+        default=Dialect.CLASSIC.value,
+        help="the sense of the masks in a sockd.conf given here; gateway.toml says it for the one that it names",
+    )
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a gateway.toml (NAME.toml), checked with the files it names, or a sockd.conf",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Problems go to stderr, the rest to stdout; 0 when no file has an error, else 1."""
+    dialect, services = Dialect(arguments.dialect), read_services()
+    findings = [found for path in arguments.files for found in check_file(path, dialect, services)]
+    problems = tuple(dict.fromkeys(problem for found in findings for problem in found.problems))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    for found in findings:
+        if arguments.verbose and found.understood is not None:
+            print(f"# {found.path}\n{found.understood}")
+    errors = _errors(problems)
+    if errors:
+        print(f"configuration refused; errors: {errors}, warnings: {len(problems) - errors}", file=sys.stderr)
+        return 1
+    print("configuration OK")
+    return 0
+
+
+def check_file(path: str, dialect: Dialect, services: Services) -> list[Findings]:
+    """What is found in a file and, for a gateway.toml, in the files that it names."""
+    return _check_settings(path, services) if path.endswith(".toml") else [_check_access(path, dialect, services)]
+
+
+def _check_settings(path: str, services: Services) -> list[Findings]:
+    try:
+        settings, problems = examine_settings(read_text(path), path)
+    except ConfigError as error:
+        return [Findings(path, error.problems)]
+    if settings is None:
+        return [Findings(path, problems)]
+    findings = [Findings(path, problems, None if problems else print_settings(settings))]
+    findings.append(_check_access(settings.files.access, settings.dialect, services))
+    if settings.files.passwords:
+        findings.append(_check_passwords(settings.files.passwords))
+    return findings
+
+
+def _check_access(path: str, dialect: Dialect, services: Services) -> Findings:
+    try:
+        file = parse_access(read_text(path), path, services, dialect)
+    except ConfigError as error:
+        return Findings(path, error.problems)
+    problems = (*file.warnings, *lint(file), *rule_problems(file.rules, user_files(lambda _: None)))
+    return Findings(path, tuple(sorted(problems, key=lambda problem: problem.place)), print_access(file))
+
+
+def _check_passwords(path: str) -> Findings:
+    try:
+        parse_passwords(read_text(path), path)
+    except ConfigError as error:
+        return Findings(path, error.problems)
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & 0o027:
+        fault = f"mode {mode:04o} lets others read or change it; use: chmod 600 {path}"
+        return Findings(path, (Problem(Place(path), fault),))
+    return Findings(path, ())
+
+
+def _errors(problems: tuple[Problem, ...]) -> int:
+    return sum(problem.severity is Severity.ERROR for problem in problems)

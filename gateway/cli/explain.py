@@ -1,0 +1,252 @@
+"""``sockctl explain``: which line decides about a request, which ones nearly did, and what the guard says.
+
+Reads the files and looks names up as the daemon does; sends nothing to the destination.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gateway.address import Address, Name, canonical_host, parse_address, plain
+from gateway.cli.host import user_files
+from gateway.cli.listing import Listing
+from gateway.config.access import parse_access
+from gateway.config.options import DAYS
+from gateway.config.rules import AccessRule, Dialect
+from gateway.config.source import read_services, read_text
+from gateway.daemon.configuration import load
+from gateway.errors import BadName, ConfigError, GatewayError
+from gateway.net.lookup import LookupFailed, system_lookup
+from gateway.netlink.kernel import own_addresses
+from gateway.policy.access import AccessPolicy
+from gateway.policy.decision import AUTH_OF_METHOD, WORD_OF_COMMAND, Question, Result
+from gateway.policy.destination import Guard
+from gateway.policy.explain import Explanation, Verdict, explain, minute_words
+from gateway.services import Services
+from gateway.wire.constants import Command, Method
+
+SETTINGS_PATH = "/etc/gateway.toml"
+PERMITTED, DENIED, FAILED = 0, 1, 2
+"""The exit status; FAILED also for a command line or a file that is wrong."""
+
+_TARGET = re.compile(r"\[(?P<v6>[^\]]*)\]:(?P<port6>.*)|(?P<host>[^:]*):(?P<port>[^:]*)", re.DOTALL)
+_TIME = re.compile(rf"({'|'.join(DAYS)}) ([01][0-9]|2[0-3]):([0-5][0-9])")
+_METHODS = {"none": Method.NONE, "password": Method.PASSWORD}
+_COMMANDS: dict[str, Command] = {word: command for command, word in WORD_OF_COMMAND.items()}
+
+
+class _Unusable(GatewayError):
+    """An argument that only a look at the host shows to be wrong."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of ``sockctl explain``."""
+    parser.add_argument(
+        "--from", dest="source", metavar="ADDRESS", type=_address, required=True, help="the client's address"
+    )
+    parser.add_argument("--to", metavar="HOST:PORT", required=True, help="the destination; [2001:db8::1]:443 for IPv6")
+    parser.add_argument("--user", default="", help="the user id that the client sends or proves")
+    parser.add_argument("--auth", choices=sorted(_METHODS), default="none", help="how it proves it (default none)")
+    parser.add_argument("--method", choices=sorted(_COMMANDS), default="connect", help="what it asks for")
+    parser.add_argument("--at", metavar="'Mon 14:30'", type=_minute, help="the local time (default now)")
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        type=_address,
+        action="append",
+        default=[],
+        help="an address that the name has; given once or more, the name is not looked up",
+    )
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("-f", metavar="FILE", default=SETTINGS_PATH, help=f"settings (default {SETTINGS_PATH})")
+    files.add_argument("-C", metavar="FILE", help="a sockd.conf alone; the guard then knows no inside networks")
+    parser.add_argument(
+        "--dialect",
+        choices=[dialect.value for dialect in Dialect],
+        default=Dialect.CLASSIC.value,
+        help="the sense of the masks, with -C",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation; 0 when the request is permitted, 1 when it is denied, 2 when that can not be told."""
+    try:
+        return _explain(arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except (GatewayError, LookupFailed, OSError) as error:
+        print(f"sockctl explain: {error}", file=sys.stderr)
+    return FAILED
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    written, port = _target(arguments.to, read_services())
+    try:
+        host = canonical_host(os.fsencode(written))
+    except BadName as error:
+        return _print_refused_name(str(error), arguments.json)
+    if arguments.address and isinstance(host, Address):
+        raise _Unusable("--address goes with a name; --to has an address already")
+    policy = _policy(arguments)
+    listing = Listing.of(read_text(policy.file.path), policy.file.path)
+    question = Question(
+        plain(arguments.source),
+        plain(host) if isinstance(host, Address) else host,
+        port,
+        arguments.user,
+        _COMMANDS[arguments.method],
+        _METHODS[arguments.auth],
+        _now() if arguments.at is None else arguments.at,
+    )
+    explanation = explain(policy, question, lambda name: arguments.address or _look_up(name))
+    if arguments.json:
+        print(json.dumps(_as_json(explanation, listing), indent=2))
+    else:
+        print("\n".join(_as_text(explanation, listing)))
+    return PERMITTED if explanation.result is Result.PERMIT else DENIED
+
+
+# What goes in
+
+
+def _policy(arguments: argparse.Namespace) -> AccessPolicy:
+    if arguments.C is None:
+        return load(arguments.f, _say).policy
+    file = parse_access(read_text(arguments.C), arguments.C, read_services(), Dialect(arguments.dialect))
+    guard = Guard(frozenset(own.address for own in own_addresses()))
+    return AccessPolicy.compile(file, guard, user_files(_say))
+
+
+def _say(line: str) -> None:
+    print(f"sockctl explain: {line}", file=sys.stderr)
+
+
+def _look_up(name: Name) -> Sequence[Address]:
+    """As a worker does: the search list of resolv.conf(5) must not make another name of it."""
+    os.environ["LOCALDOMAIN"] = ""
+    try:
+        return system_lookup(name)
+    except LookupFailed as error:
+        raise _Unusable(f"{name} can not be looked up: {error}; --address tells its addresses") from None
+
+
+def _target(text: str, services: Services) -> tuple[str, int]:
+    found = _TARGET.fullmatch(text)
+    if found is None:
+        raise _Unusable(f"--to {text!r}: HOST:PORT is expected, an IPv6 address in brackets")
+    port = services.port(found["port6"] or found["port"] or "")
+    if port is None:
+        raise _Unusable(f"--to {text!r}: no port; a service of /etc/services or a number from 0 to 65535 is expected")
+    if found["v6"] is not None and parse_address(found["v6"]) is None:
+        raise _Unusable(f"--to {text!r}: no IPv6 address between the brackets")
+    return found["v6"] or found["host"] or "", port
+
+
+def _address(text: str) -> Address:
+    found = parse_address(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address")
+    return found
+
+
+def _minute(text: str) -> int:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write it as 'Mon 14:30'")
+    return (DAYS.index(found[1]) * 24 + int(found[2])) * 60 + int(found[3])
+
+
+def _now() -> int:
+    now = time.localtime()
+    return (now.tm_wday * 24 + now.tm_hour) * 60 + now.tm_min
+
+
+# What comes out
+
+
+def _print_refused_name(fault: str, as_json: bool) -> int:
+    reason = f"no rule is asked: {fault}"
+    print(json.dumps({"result": "deny", "reason": reason}, indent=2) if as_json else f"DENY: {reason}")
+    return DENIED
+
+
+def _as_text(explanation: Explanation, listing: Listing) -> Iterator[str]:
+    question = explanation.question
+    user = f"user {question.user!r}" if question.user else "no user"
+    yield (
+        f"request  {WORD_OF_COMMAND[question.command]} from {question.source} to {question.host} port {question.port} "
+        f"({user}, auth={AUTH_OF_METHOD[question.method]}, {minute_words(question.minute)})"
+    )
+    if explanation.name is not None:
+        yield f"name     {question.host}"
+        yield from _verdict_text(explanation.name, listing)
+    for verdict in explanation.addresses:
+        yield f"address  {verdict.address}"
+        yield from _verdict_text(verdict, listing)
+    yield f"result   {explanation.result.name}"
+
+
+def _verdict_text(verdict: Verdict, listing: Listing) -> Iterator[str]:
+    decision = verdict.decision
+    yield f"  {decision.result.name}: {decision.reason}"
+    if decision.rule is not None:
+        yield f"  {_line_text(decision.rule, listing)}"
+    yield f"  guard: {verdict.guard}"
+    if decision.would_deny is not None:
+        yield "  would be denied, if it did not only report, by"
+        yield f"    {_line_text(decision.would_deny, listing)}"
+    if verdict.near:
+        yield "  nearly matched before:"
+    for near in verdict.near:
+        yield f"    {_line_text(near.rule, listing)}"
+        yield from (f"      {miss}" for miss in near.misses)
+    if verdict.more:
+        yield f"    and {verdict.more} more"
+
+
+def _line_text(rule: AccessRule, listing: Listing) -> str:
+    return f"line {rule.place.line}: {listing.at(rule.place)}"
+
+
+def _as_json(explanation: Explanation, listing: Listing) -> dict[str, Any]:
+    question = explanation.question
+    return {
+        "request": {
+            "source": str(question.source),
+            "host": str(question.host),
+            "port": question.port,
+            "user": question.user,
+            "auth": AUTH_OF_METHOD[question.method],
+            "method": WORD_OF_COMMAND[question.command],
+            "at": minute_words(question.minute),
+        },
+        "name": None if explanation.name is None else _verdict_json(explanation.name, listing),
+        "addresses": [_verdict_json(verdict, listing) for verdict in explanation.addresses],
+        "result": explanation.result.value,
+    }
+
+
+def _verdict_json(verdict: Verdict, listing: Listing) -> dict[str, Any]:
+    decision = verdict.decision
+    return {
+        "address": None if verdict.address is None else str(verdict.address),
+        "result": decision.result.value,
+        "reason": decision.reason,
+        "line": _line_json(decision.rule, listing),
+        "would_deny": _line_json(decision.would_deny, listing),
+        "guard": verdict.guard,
+        "near": [{"line": _line_json(near.rule, listing), "misses": near.misses} for near in verdict.near],
+        "more": verdict.more,
+    }
+
+
+def _line_json(rule: AccessRule | None, listing: Listing) -> dict[str, Any] | None:
+    if rule is None:
+        return None
+    return {"label": rule.label, "number": rule.place.line, "text": listing.at(rule.place)}

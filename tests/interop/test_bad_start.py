@@ -1,0 +1,340 @@
+"""Bad input of every kind ends with one clear line a mistake and a status that is not 0; never with a traceback.
+
+And the starts that are only questions: ``-ver``, ``-n``, ``-h``.
+"""
+
+import os
+import re
+import socket
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import LOOPBACK, PROGRAM, Toml, run_sockd, sockd, write_files
+from tests.support.peers import closed_port
+from tests.support.rawsocks import Wire, greeting
+
+NOBODY = 65534
+ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user; `sudo make test` runs it")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="sockd-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def lines_of(done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """What it said on stderr, after checking that it failed by itself and said nothing elsewhere."""
+    assert done.returncode > 0, f"status {done.returncode}: {done.stderr}"
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def start(folder: Path, *arguments: str, **options: Any) -> list[str]:
+    return lines_of(run_sockd("-d", "-f", str(folder / "gateway.toml"), *arguments, **options))
+
+
+def unprivileged() -> Mapping[str, Any]:
+    """How to start the daemon as nobody; nothing to do when the tests do not run as root."""
+    options: Mapping[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if ROOT else {}
+    try:
+        ready = run_sockd("-ver", **options).returncode == 0
+    except PermissionError:
+        ready = False
+    if not ready:
+        pytest.skip("the user nobody can not run this installation; install it where every user may read it")
+    return options
+
+
+# --- questions -----------------------------------------------------------------------------------------------------
+
+
+def test_version_is_two_lines_in_the_originals_words() -> None:
+    done = run_sockd("-ver")
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"CSTC (single|multi)-homed, stand-alone SOCKS proxy server version \S+\.\n"
+        r"(Supports|Does not support) clients that use Rrcmd\(\)\.\n",
+        done.stdout,
+    )
+    assert done.stderr == ""
+
+
+def test_check_of_good_files(folder: Path) -> None:
+    path = write_files(folder, LOOPBACK)
+    done = run_sockd("-n", "-f", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "configuration OK\n", "")
+
+
+def test_check_opens_no_port_and_no_log(folder: Path) -> None:
+    """So that it can run beside the daemon whose files it checks."""
+    with sockd(folder) as daemon:
+        path = write_files(folder, LOOPBACK, settings={"internal": {"port": daemon.port}})
+        assert run_sockd("-n", "-f", str(path)).returncode == 0
+    (folder / "sockd.log").unlink()
+    (folder / "sockd.json").unlink()
+    assert run_sockd("-n", "-f", str(path)).returncode == 0
+    assert not (folder / "sockd.log").exists()
+    assert not (folder / "sockd.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--no-such-option"], id="an unknown option"),
+        pytest.param(["-f"], id="-f without a file"),
+        pytest.param(["-i", "-I"], id="-i and -I together"),
+        pytest.param(["surplus"], id="a surplus argument"),
+    ],
+)
+def test_wrong_command_line(arguments: list[str]) -> None:
+    lines = lines_of(run_sockd(*arguments))
+    assert lines[-1].startswith("sockd: ")
+    assert arguments[0].lstrip("-")[:1] in lines[-1]
+
+
+# --- gateway.toml --------------------------------------------------------------------------------------------------
+
+GOOD = '[internal]\naddresses = ["127.0.0.1"]\nport = 0\n[files]\naccess = "sockd.conf"\n'
+
+WRONG_SETTINGS = (
+    ("[internal\n", r"gateway\.toml:1(:\d+)?: .*TOML", "an unclosed bracket"),
+    (GOOD + "[internal]\nport = 1\n", r"gateway\.toml:6(:\d+)?: .*TOML", "a table twice"),
+    (GOOD + "[surplus]\nx = 1\n", r"gateway\.toml:6: .*surplus", "an unknown table"),
+    (GOOD + 'acces = "x"\n', r"gateway\.toml:6: .*acces", "an unknown key"),
+    (GOOD.replace("port = 0", 'port = "1080"'), r"gateway\.toml:3: .*port.*1080", "a port as text"),
+    (GOOD.replace("port = 0", "port = 65536"), r"gateway\.toml:3: .*port.*65536", "a port above 65535"),
+    (GOOD.replace("port = 0", "port = -1"), r"gateway\.toml:3: .*port", "a port below 0"),
+    (GOOD.replace("port = 0", "port = true"), r"gateway\.toml:3: .*port", "a port that is a truth value"),
+    (GOOD.replace('["127.0.0.1"]', '"127.0.0.1"'), r"gateway\.toml:2: .*addresses", "one address instead of a list"),
+    (GOOD.replace("127.0.0.1", "127.0.0.300"), r"gateway\.toml:2: .*127\.0\.0\.300", "an address that is none"),
+    (GOOD.replace('["127.0.0.1"]', "[]"), r"gateway\.toml:2: .*addresses", "no address"),
+    (GOOD.replace("127.0.0.1", "localhost"), r"gateway\.toml:2: .*localhost", "a name instead of an address"),
+    (GOOD + "[timeouts]\nidle = 0\n", r"gateway\.toml:7: .*idle", "a time limit of 0"),
+    (GOOD + "[timeouts]\nidle = -1.5\n", r"gateway\.toml:7: .*idle", "a negative time limit"),
+    (GOOD + "[timeouts]\nidle = nan\n", r"gateway\.toml:7: .*idle", "a time limit that is no number"),
+    (GOOD + "[timeouts]\nidle = inf\n", r"gateway\.toml:7: .*idle", "an infinite time limit"),
+    (GOOD + '[timeouts]\nidle = "2h"\n', r"gateway\.toml:7: .*idle", "a time limit as text"),
+    (GOOD + "[sockd]\nworkers = -2\n", r"gateway\.toml:7: .*workers", "a negative number of workers"),
+    (GOOD + "sockd = 5\n", r"gateway\.toml:6: .*sockd", "a table's name as a key"),
+    ('dialect = "1993"\n' + GOOD, r"gateway\.toml:1: .*dialect", "a dialect that does not exist"),
+    (GOOD + '[log]\nclassic = "sys\\u0000log"\n', r"gateway\.toml:7: .*classic", "a log with a NUL in its name"),
+)
+
+
+@pytest.mark.parametrize("option", [pytest.param("-n", id="checked"), pytest.param("-d", id="started")])
+@pytest.mark.parametrize(("text", "line"), [pytest.param(text, line, id=title) for text, line, title in WRONG_SETTINGS])
+def test_mistake_in_the_settings(folder: Path, text: str, line: str, option: str) -> None:
+    write_files(folder, LOOPBACK)
+    (folder / "gateway.toml").write_text(text)
+    (said,) = lines_of(run_sockd(option, "-f", str(folder / "gateway.toml")))
+    assert re.search(line, said)
+
+
+def make_missing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def make_binary(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00[internal]\n")
+
+
+def make_unreadable(path: Path) -> None:
+    path.chmod(0)
+
+
+def make_loop(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("name", ["gateway.toml", "sockd.conf", "passwords"])
+@pytest.mark.parametrize("option", [pytest.param("-n", id="checked"), pytest.param("-d", id="started")])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(make_missing, id="missing"),
+        pytest.param(make_folder, id="a folder"),
+        pytest.param(make_binary, id="not text"),
+        pytest.param(make_unreadable, id="unreadable"),
+        pytest.param(make_loop, id="a link to itself"),
+    ],
+)
+def test_file_that_can_not_be_read(folder: Path, name: str, option: str, spoil: Callable[[Path], None]) -> None:
+    """Each of the three files; the line names it with its whole path."""
+    write_files(folder, LOOPBACK, passwords={"fred": "x"})
+    spoil(folder / name)
+    options = unprivileged() if spoil is make_unreadable else {}
+    if options:
+        (folder / "passwords").chmod(stat.S_IRUSR)
+        for written in folder.iterdir():
+            os.chown(written, NOBODY, NOBODY)
+    (said,) = lines_of(run_sockd(option, "-f", str(folder / "gateway.toml"), **options))
+    assert str(folder / name) in said
+
+
+# --- all mistakes in one run ---------------------------------------------------------------------------------------
+
+THREE_MISTAKES = (
+    "permit 10.0.0.0 255.0.0.0\n"
+    "permitt 10.0.0.0 255.0.0.0\n"
+    "# a comment\n"
+    "deny 10.0.0.300 255.0.0.0\n"
+    "permit 10.0.0.0 255.0.0.0 eq no-such-service\n"
+    "deny 0.0.0.0 0.0.0.0\n"
+)
+
+
+@pytest.mark.parametrize("option", [pytest.param("-n", id="checked"), pytest.param("-d", id="started")])
+def test_three_mistakes_in_the_rules_are_shown_in_one_run(folder: Path, option: str) -> None:
+    path = write_files(folder, THREE_MISTAKES)
+    said = lines_of(run_sockd(option, "-f", str(path)))
+    for line, wrong in ((2, "permitt"), (4, "10.0.0.300"), (5, "no-such-service")):
+        (found,) = (text for text in said if f"{folder}/sockd.conf:{line}:" in text)
+        assert wrong in found
+    assert len(said) == 3
+
+
+def test_mistakes_of_all_files_are_shown_in_one_run(folder: Path) -> None:
+    """Two in the settings, three in the rules, one in the passwords: six lines, each with its file and line."""
+    write_files(folder, THREE_MISTAKES, passwords={"fred": "x"})
+    with (folder / "passwords").open("a") as passwords:
+        passwords.write("barney:plain-text-secret\n")
+    with (folder / "gateway.toml").open("a") as settings:
+        settings.write('[timeouts]\nidle = "long"\nslowness = 1\n')
+    said = lines_of(run_sockd("-n", "-f", str(folder / "gateway.toml")))
+    places = [re.sub(r"(.*/)([^/:]+):(\d+).*", r"\2:\3", line) for line in said]
+    length = len((folder / "gateway.toml").read_text().splitlines())
+    expected = [f"gateway.toml:{length - 1}", f"gateway.toml:{length}", *(f"sockd.conf:{n}" for n in (2, 4, 5))]
+    assert sorted(places) == sorted([*expected, "passwords:2"])
+    assert "plain-text-secret" not in "".join(said)
+
+
+def test_warnings_are_shown_and_do_not_refuse(folder: Path) -> None:
+    path = write_files(folder, "permit 127.0.0.0/8\ndeny 127.0.0.1/32\n")
+    done = run_sockd("-n", "-f", str(path))
+    assert done.returncode == 0
+    assert re.search(r"sockd\.conf:2(:\d+)?: warning: ", done.stdout + done.stderr)
+    assert done.stdout.endswith("configuration OK\n")
+
+
+# --- the machine says no -------------------------------------------------------------------------------------------
+
+
+def test_port_in_use_by_another_program(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        write_files(folder, LOOPBACK, settings={"internal": {"port": port}})
+        (said,) = start(folder)
+    assert f"127.0.0.1:{port}" in said
+    assert "in use" in said.lower()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_port_in_use_by_another_sockd(folder: Path, workers: int) -> None:
+    """Workers share a port among themselves (SO_REUSEPORT), which must not let a second daemon slip in beside them."""
+    (folder / "first").mkdir()
+    with sockd(folder / "first", workers=workers) as first:
+        write_files(folder, LOOPBACK, workers=workers, settings={"internal": {"port": first.port}})
+        (said,) = start(folder)
+        assert f"127.0.0.1:{first.port}" in said
+        for _ in range(4):
+            with Wire(first.port) as wire:
+                wire.send(greeting(0))
+                assert wire.read(2) == b"\x05\x00"
+
+
+def test_second_address_in_use_leaves_nothing_behind(folder: Path) -> None:
+    """The first address was free and is free again: a start is whole or not at all."""
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = other.getsockname()[1]
+        write_files(folder, LOOPBACK, addresses=("127.0.0.1", "127.0.0.2"), settings={"internal": {"port": port}})
+        (said,) = start(folder)
+        assert f"127.0.0.2:{port}" in said
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_port_that_only_root_may_open(folder: Path) -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first <= 1:
+        pytest.skip("this host lets every user open every port (net.ipv4.ip_unprivileged_port_start)")
+    settings: Toml = {"internal": {"port": min(80, first - 1)}, "log": {"classic": "stderr", "json": "none"}}
+    write_files(folder, LOOPBACK, settings=settings)
+    (said,) = start(folder, **unprivileged())
+    assert f"127.0.0.1:{min(80, first - 1)}" in said
+    assert "permi" in said.lower()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_address_that_this_host_does_not_have(folder: Path, address: str) -> None:
+    write_files(folder, LOOPBACK, addresses=(address,))
+    (said,) = start(folder)
+    assert address in said
+
+
+@pytest.mark.parametrize("key", ["classic", "json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("missing/sockd.log", id="in a folder that does not exist"),
+        pytest.param("", id="that is a folder"),
+        pytest.param("gateway.toml/log", id="below a file"),
+    ],
+)
+def test_log_that_can_not_be_written(folder: Path, key: str, name: str) -> None:
+    write_files(folder, LOOPBACK, settings={"log": {key: str(folder / name)}})
+    (said,) = start(folder)
+    assert str(folder / name) in said
+
+
+def test_log_that_the_user_may_not_write(folder: Path) -> None:
+    write_files(folder, LOOPBACK, settings={"log": {"classic": "/proc/version", "json": "none"}})
+    (said,) = start(folder, **unprivileged())
+    assert "/proc/version" in said
+
+
+@needs_root
+def test_unknown_user(folder: Path) -> None:
+    write_files(folder, LOOPBACK, settings={"sockd": {"user": "no-such-user"}})
+    (said,) = start(folder)
+    assert "no-such-user" in said
+
+
+def test_too_few_descriptors_to_run_at_all(folder: Path) -> None:
+    """A limit that leaves nothing for clients: either it says so, or it runs; it does not die on the way."""
+    path = write_files(folder, LOOPBACK)
+    command = ["prlimit", "--nofile=8:8", "timeout", "3", PROGRAM, "-d", "-f", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) >= 1
+
+
+def test_the_daemon_in_the_background_reports_before_it_detaches(folder: Path) -> None:
+    """Without -d the command ends when the daemon is ready or has failed; a failure is its own status and line."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings: Toml = {"internal": {"port": other.getsockname()[1]}, "sockd": {"pidfile": str(folder / "pid")}}
+        write_files(folder, LOOPBACK, settings=settings)
+        (said,) = lines_of(run_sockd("-f", str(folder / "gateway.toml")))
+    assert "in use" in said.lower()
+
+
+def test_closed_port_is_free_for_the_daemon(folder: Path) -> None:
+    """The other side of "in use": a fixed port that nobody holds is taken, and named in the ready line."""
+    with closed_port() as port:
+        pass
+    with sockd(folder, settings={"internal": {"port": port}}) as daemon:
+        assert daemon.endpoints == [("127.0.0.1", port)]

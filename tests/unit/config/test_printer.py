@@ -1,0 +1,78 @@
+"""`gateway.config.printer`: what is printed reads back as the same value."""
+
+from hypothesis import given, settings
+
+from gateway.address import Name
+from gateway.config.access import parse_access
+from gateway.config.printer import print_access, print_prefix, print_rule, print_settings
+from gateway.config.rules import (
+    AccessFile,
+    AccessRule,
+    Action,
+    AddressPattern,
+    Anyone,
+    IdentLevel,
+    NamePattern,
+    PortOperator,
+    PortTest,
+)
+from gateway.config.settings import Settings, parse_settings
+from tests.support.accessfiles import NOWHERE, PATH, SERVICES, files, unplaced
+
+TEN = AddressPattern(4, 10 << 24, 0xFF00_0000)
+
+
+@given(files)
+@settings(max_examples=300, deadline=None)
+def test_what_is_printed_reads_back_as_the_same_file(file: AccessFile) -> None:
+    assert unplaced(parse_access(print_access(file), PATH, SERVICES)) == unplaced(file)
+
+
+def test_ident_levels_are_three_letters_and_nothing() -> None:
+    levels = [None, IdentLevel.OFF, IdentLevel.LENIENT, IdentLevel.STRICT]
+    printed = [print_rule(AccessRule(NOWHERE, Action.PERMIT, Anyone(), ident=level)) for level in levels]
+    assert printed == ["permit ALL", "permit ?=n ALL", "permit ?=i ALL", "permit ?=I ALL"]
+
+
+def test_a_host_with_the_name_of_a_word_of_the_grammar_has_a_dot() -> None:
+    names = [NamePattern(Name(name), below) for name in ("report", "reports") for below in (False, True)]
+    printed = [print_rule(AccessRule(NOWHERE, Action.DENY, Anyone(), name)) for name in names]
+    assert printed == ["deny ALL report.", "deny ALL .report", "deny ALL reports", "deny ALL .reports"]
+
+
+def test_ports_are_numbers_and_ranges() -> None:
+    test = PortTest(PortOperator.IN, ((443, 443), (80, 90)))
+    assert print_rule(AccessRule(NOWHERE, Action.DENY, TEN, ports=test)) == "deny 10.0.0.0 255.0.0.0 in 443,80-90"
+
+
+def test_a_line_that_would_pass_the_limit_has_prefixes_for_its_pairs() -> None:
+    fits = AccessRule(NOWHERE, Action.DENY, TEN, command="a" * (1023 - len("deny 10.0.0.0 255.0.0.0 : ")))
+    long = AccessRule(NOWHERE, Action.DENY, TEN, command=f"{fits.command}a")
+    assert print_rule(fits).startswith("deny 10.0.0.0 255.0.0.0 : a")
+    assert len(print_rule(fits)) == 1023
+    assert print_rule(long).startswith("deny 10.0.0.0/8 : a")
+    file = AccessFile(PATH, (fits, long))
+    assert unplaced(parse_access(print_access(file), PATH, SERVICES)) == file
+
+
+def test_a_mask_with_holes_stays_a_pair_however_long_the_line() -> None:
+    holes = AddressPattern(4, 10 << 24, 0xFF00_00FF)
+    rule = AccessRule(NOWHERE, Action.DENY, holes, command="a" * 1023)
+    assert print_rule(rule).startswith("deny 10.0.0.0 255.0.0.255 : ")
+
+
+def test_a_prefix_of_one_host_is_its_address() -> None:
+    assert print_prefix(AddressPattern(4, 1, 0xFFFF_FFFF)) == "0.0.0.1"
+    assert print_prefix(AddressPattern(4, 0, 0xFFFF_FFFE)) == "0.0.0.0/31"
+    assert print_prefix(AddressPattern(6, 1, (1 << 128) - 1)) == "::1"
+    assert print_prefix(AddressPattern(6, 0, 0)) == "::/0"
+
+
+def test_default_settings_are_printed_in_full() -> None:
+    printed = print_settings(Settings())
+    assert printed.startswith(
+        'dialect = "classic"\n\n[internal]\naddresses = ["127.0.0.1"]\nport = 1080\nnetworks = []\n'
+    )
+    assert '\n[sockd]\nworkers = 0\nident = "off"\n' in printed
+    assert "\nidle = 7200\n" in printed
+    assert parse_settings(printed, "gateway.toml") == Settings()

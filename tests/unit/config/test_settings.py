@@ -1,0 +1,359 @@
+"""`gateway.config.settings`: every key with both sides of its edges, every mistake with its line, any text at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway.address import Address
+from gateway.config.fields import mask_of
+from gateway.config.printer import print_settings
+from gateway.config.rules import AddressPattern, Dialect, IdentLevel
+from gateway.config.settings import (
+    FACILITIES,
+    FilesSettings,
+    InternalSettings,
+    LogSettings,
+    Settings,
+    SockdSettings,
+    TimeoutsSettings,
+    examine_settings,
+    parse_settings,
+)
+from gateway.errors import ConfigError
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "config"
+PATH = "/etc/gateway.toml"
+
+
+def faults_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_settings(text, PATH)
+    return [str(problem).removeprefix(f"{PATH}") for problem in caught.value.problems]
+
+
+def value_of(table: str, key: str, toml: str) -> Any:
+    found = parse_settings(f"[{table}]\n{key} = {toml}\n", PATH)
+    return getattr(getattr(found, table), key)
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    found = parse_settings("", PATH)
+    assert found == Settings(
+        dialect=Dialect.CLASSIC,
+        internal=InternalSettings((Address(4, 0x7F000001),), 1080, ()),
+        files=FilesSettings("/etc/sockd.conf", ""),
+        sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid"),
+        timeouts=TimeoutsSettings(30, 120, 7200, 10, 15, 60),
+        log=LogSettings("syslog", "none", "daemon"),
+    )
+
+
+def test_every_key_is_understood() -> None:
+    text = (VECTORS / "good" / "gateway.toml").read_text()
+    assert parse_settings(text, PATH) == Settings(
+        dialect=Dialect.Y1992,
+        internal=InternalSettings(
+            (Address(4, 0xC0A80701), Address(6, 0xFD000007 << 96 | 1)),
+            0,
+            (
+                AddressPattern(4, 0xC0A80000, 0xFFFF0000),
+                AddressPattern(6, 0xFD000007 << 96, mask_of(6, 32)),
+                AddressPattern(4, 0x0A090909, 0xFFFFFFFF),
+            ),
+        ),
+        files=FilesSettings("/etc/rules/sockd.conf", "/etc/sockd.passwords"),
+        sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid"),
+        timeouts=TimeoutsSettings(5, 0.5, 31_622_400, 10, 15, 60),
+        log=LogSettings("/var/log/sockd.log", "stderr", "local7"),
+    )
+
+
+def test_every_mistake_is_shown_with_its_line() -> None:
+    text = (VECTORS / "broken" / "every-key.toml").read_text()
+    expected = (VECTORS / "broken" / "every-key.problems").read_text().splitlines()
+    assert faults_of(text) == [f":{line}" for line in expected]
+
+
+def test_settings_can_not_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        parse_settings("", PATH).internal.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "toml", "value"),
+    [
+        ("internal", "port", "0", 0),
+        ("internal", "port", "65535", 65535),
+        ("internal", "addresses", '["::1"]', (Address(6, 1),)),
+        ("sockd", "workers", "0", 0),
+        ("sockd", "workers", "64", 64),
+        ("sockd", "sessions", "1000000000", 10**9),
+        ("sockd", "ident", '"strict"', IdentLevel.STRICT),
+        ("timeouts", "idle", "0.001", 0.001),
+        ("timeouts", "idle", "1", 1.0),
+        ("log", "classic", '"none"', "none"),
+        ("log", "classic", '"/a"', "/a"),
+        ("log", "json", '"stderr"', "stderr"),
+        ("files", "passwords", '""', ""),
+        ("files", "passwords", '"p"', "/etc/p"),
+        ("files", "access", '"../a b"', "/etc/../a b"),
+    ],
+)
+def test_values(table: str, key: str, toml: str, value: object) -> None:
+    found = value_of(table, key, toml)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "toml"),
+    [
+        ("internal", "port", "-1"),
+        ("internal", "port", "65536"),
+        ("internal", "port", "80.0"),
+        ("internal", "port", "true"),
+        ("internal", "port", '"80"'),
+        ("internal", "port", "[80]"),
+        ("internal", "port", "1979-05-27"),
+        ("internal", "addresses", '"127.0.0.1"'),
+        ("internal", "addresses", "[127]"),
+        ("internal", "addresses", '["127.0.0.1", 5]'),
+        ("internal", "networks", "{}"),
+        ("sockd", "workers", "65"),
+        ("sockd", "sessions", "1000000001"),
+        ("sockd", "ident", "true"),
+        ("sockd", "ident", '"STRICT"'),
+        ("sockd", "ident", "1"),
+        ("sockd", "user", '""'),
+        ("timeouts", "idle", "0"),
+        ("timeouts", "idle", "-0.5"),
+        ("timeouts", "idle", "nan"),
+        ("timeouts", "idle", "31622401"),
+        ("timeouts", "idle", "true"),
+        ("log", "json", '"syslog"'),
+        ("log", "classic", '"relative.log"'),
+        ("log", "classic", '""'),
+        ("log", "classic", "false"),
+        ("log", "facility", '"DAEMON"'),
+        ("log", "facility", "3"),
+        ("files", "passwords", "0"),
+    ],
+)
+def test_values_of_the_wrong_kind_name_the_key_and_what_is_expected(table: str, key: str, toml: str) -> None:
+    (fault,) = faults_of(f"[{table}]\n{key} = {toml}\n")
+    assert fault.startswith(f":2: {table}.{key}: expected ")
+    assert ", not " in fault
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "toml", "fault"),
+    [
+        ("internal", "addresses", "[]", "at least one address is needed, or nobody can connect"),
+        ("internal", "addresses", '["::1", "0::1"]', "'0::1' stands there twice"),
+        ("internal", "addresses", '["localhost"]', "'localhost' is no IPv4 or IPv6 address"),
+        ("internal", "addresses", '["127.1"]', "'127.1' is no IPv4 or IPv6 address"),
+        ("internal", "networks", '["10.0.0.0/33"]', "'10.0.0.0/33': the number of bits after '/' is from 0 to 32"),
+        ("internal", "networks", '["lan"]', "'lan' is no IPv4 or IPv6 address; a prefix is written 10.0.0.0/8"),
+        ("files", "access", '""', "the name of a file is missing"),
+        ("sockd", "pidfile", '""', "the name of a file is missing"),
+        ("files", "access", '"a\\nb"', "'a\\nb' holds a character that can not be seen"),
+        ("log", "json", '"/a\\u0000b"', "'/a\\x00b' holds a character that can not be seen"),
+    ],
+)
+def test_values_that_are_refused_for_their_own_reason(table: str, key: str, toml: str, fault: str) -> None:
+    (found,) = faults_of(f"[{table}]\n{key} = {toml}\n")
+    assert found.startswith(f":2: {table}.{key}: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param("port = 1", ":1: unknown key 'port' at the top of the file; it belongs in [internal]", id="home"),
+        pytest.param(
+            "ident = 1",
+            ":1: unknown key 'ident' at the top of the file; it belongs in [sockd] or [timeouts]",
+            id="homes",
+        ),
+        pytest.param("[log]\nfacilty = 1", ":2: unknown key 'facilty' at [log]; facility may be meant", id="a slip"),
+        pytest.param("[log]\nx = 1", ":2: unknown key 'x' at [log]; known are classic, json, facility", id="no idea"),
+        pytest.param("[lgo]", ":1: unknown key 'lgo' at the top of the file; log may be meant", id="a table"),
+        pytest.param("[[log]]", ":1: log: a table is expected, such as [log], not a list", id="a list of tables"),
+        pytest.param("log = 'stderr'", ":1: log: a table is expected, such as [log], not 'stderr'", id="a text"),
+    ],
+)
+def test_keys_that_do_not_exist_are_refused_with_a_hint(text: str, fault: str) -> None:
+    assert faults_of(text) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param("dialect = ", ":1:11: not TOML: Invalid value", id="no value"),
+        pytest.param("a = 1\na = 2\n", ":2:6: not TOML: Cannot overwrite a value", id="a key twice"),
+        pytest.param('a = 1\nb = """\n', ":3: not TOML: ", id="an end that is missing"),
+        pytest.param("\n[log\n", ":2:5: not TOML: ", id="half a table"),
+        pytest.param("a = " + "1" * 5000, ": not TOML that can be read", id="a number too long for Python"),
+        pytest.param("a = " + "[" * 5000, ": not TOML that can be read", id="lists too deep for Python"),
+    ],
+)
+def test_what_is_no_toml_is_placed(text: str, fault: str) -> None:
+    (found,) = faults_of(text)
+    assert found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("[internal]\n# port = 1\nport = -1\n", 3, id="after a comment that shows the key"),
+        pytest.param("[sockd]\nuser = 'port = 1'\n[internal]\nport = -1\n", 4, id="after a text that shows the key"),
+        pytest.param(
+            "[sockd]\nuser = '''\nport = 1\n'''\n[internal]\nport = -1\n", 6, id="after a text of several lines"
+        ),
+        pytest.param("internal.port = -1\n", 1, id="a dotted key"),
+        pytest.param("\ninternal = { port = -1 }\n", 2, id="an inline table"),
+        pytest.param('[internal]\n"port" = -1\n', 2, id="a key in quotes"),
+        pytest.param("[internal]\r\n\r\nport = -1\r\n", 3, id="the line ends of DOS"),
+        pytest.param('[internal]\nport = """\n\n"""\nnetworks = []\n', 2, id="a value of several lines"),
+        pytest.param('[internal]\n"\\u0070ort" = -1\n', 0, id="a key that is written with an escape can not be told"),
+    ],
+)
+def test_the_line_of_a_key_is_found_however_it_is_written(text: str, line: int) -> None:
+    (fault,) = faults_of(text)
+    assert fault.startswith(f":{line}: internal.port" if line else ": internal.port")
+
+
+@pytest.mark.parametrize(
+    ("path", "access"),
+    [("/etc/gateway.toml", "/etc/sockd.conf"), ("gateway.toml", "sockd.conf"), ("run/gateway.toml", "run/sockd.conf")],
+)
+def test_names_of_files_are_taken_from_the_folder_of_the_settings(path: str, access: str) -> None:
+    assert parse_settings('[files]\naccess = "sockd.conf"\n', path).files.access == access
+
+
+@pytest.mark.parametrize(
+    ("text", "usable"),
+    [
+        pytest.param("port = 1\n", True, id="an unknown key"),
+        pytest.param("[log]\njson = 1\n", True, id="a mistake elsewhere"),
+        pytest.param("dialect = 1\n", False, id="a mistake in the dialect"),
+        pytest.param("[files]\naccess = 1\n", False, id="a mistake in the files"),
+        pytest.param("[files", False, id="no TOML"),
+    ],
+)
+def test_refused_settings_still_tell_of_their_files_when_they_can(text: str, usable: bool) -> None:
+    found, problems = examine_settings(text, PATH)
+    assert len(problems) == 1
+    assert (found is not None) == usable
+
+
+def test_facilities_have_the_codes_of_syslog() -> None:
+    syslog = pytest.importorskip("syslog")
+    for name in ("user", "mail", "daemon", "auth", "lpr", "news", "uucp", "cron", "local0", "local7"):
+        assert FACILITIES[name] << 3 == getattr(syslog, f"LOG_{name.upper()}")
+
+
+_prefixes = st.one_of(
+    st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 32)).map(
+        lambda pair: AddressPattern(4, pair[0] & mask_of(4, pair[1]), mask_of(4, pair[1]))
+    ),
+    st.tuples(st.integers(0, 2**128 - 1).filter(lambda number: number >> 32 != 0xFFFF), st.integers(0, 96)).map(
+        lambda pair: AddressPattern(6, pair[0] & mask_of(6, pair[1]), mask_of(6, pair[1]))
+    ),
+)
+_addresses = st.one_of(
+    st.integers(0, 2**32 - 1).map(lambda number: Address(4, number)),
+    st.integers(0, 2**128 - 1).map(lambda number: Address(6, number)),
+)
+_seconds = st.one_of(st.integers(1, 10**6), st.floats(0.001, 10**6))
+_paths = st.text(min_size=1, max_size=20).filter(str.isprintable).map(lambda text: "/" + text)
+_valid = st.builds(
+    Settings,
+    dialect=st.sampled_from(Dialect),
+    internal=st.builds(
+        InternalSettings,
+        addresses=st.lists(_addresses, min_size=1, max_size=3, unique=True).map(tuple),
+        port=st.integers(0, 65535),
+        networks=st.lists(_prefixes, max_size=3).map(tuple),
+    ),
+    files=st.builds(FilesSettings, access=_paths, passwords=st.one_of(st.just(""), _paths)),
+    sockd=st.builds(
+        SockdSettings,
+        workers=st.integers(0, 64),
+        ident=st.sampled_from(IdentLevel),
+        sessions=st.integers(0, 10**9),
+        user=st.text("abc-_\"\\'é", min_size=1),
+        pidfile=_paths,
+    ),
+    timeouts=st.builds(TimeoutsSettings, *[_seconds] * 6),
+    log=st.builds(
+        LogSettings,
+        classic=st.one_of(st.sampled_from(["syslog", "stderr", "none"]), _paths),
+        json=st.one_of(st.sampled_from(["stderr", "none"]), _paths),
+        facility=st.sampled_from(sorted(FACILITIES)),
+    ),
+)
+
+
+@given(_valid)
+@settings(max_examples=100, deadline=None)
+def test_what_is_printed_reads_back_as_the_same_settings(found: Settings) -> None:
+    assert parse_settings(print_settings(found), PATH) == found
+
+
+_scalars = st.one_of(
+    st.sampled_from(
+        [
+            "1",
+            "-1",
+            "1e400",
+            "0x" + "f" * 5000,
+            "true",
+            "nan",
+            '"none"',
+            '"1992"',
+            "[]",
+            '["::1"]',
+            "{a = 1}",
+            "1979-05-27",
+        ]
+    ),
+    st.integers().map(str),
+    st.text(max_size=8).filter(str.isprintable).map(json.dumps),
+)
+_keys = st.sampled_from(
+    [
+        *Settings.__struct_fields__,
+        *InternalSettings.__struct_fields__,
+        *SockdSettings.__struct_fields__,
+        "x",
+        '"y z"',
+        "log.json",
+    ]
+)
+_statements = st.one_of(
+    st.builds("{} = {}".format, _keys, _scalars),
+    st.sampled_from(Settings.__struct_fields__).map("[{}]".format),
+    st.sampled_from(["", "# port = 1", "[[internal]]", "[log.x]"]),
+)
+_toml = st.lists(_statements, max_size=8).map("\n".join)
+
+
+@given(st.one_of(_toml, st.text(max_size=100)))
+@example("a = [1,\r\n2]\r")
+@example("internal.port = 0x" + "f" * 5000)
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_settings_or_a_list_of_mistakes(text: str) -> None:
+    try:
+        found = parse_settings(text, PATH)
+    except ConfigError as error:
+        problems = error.problems
+        assert problems  # noqa: PT017
+        lines = [problem.place.line for problem in problems]
+        assert lines == sorted(lines)
+        assert all(0 <= line <= text.count("\n") + 1 for line in lines)
+    else:
+        assert isinstance(found, Settings)
