@@ -282,14 +282,14 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = MappingProxyType(
 
 def _unknown(key: tuple[str, ...], known: tuple[str, ...]) -> str:
     name = quoted(key[-1])
-    where = f"[{'.'.join(key[:-1])}]" if key[:-1] else "the top of the file"
+    where = f"in [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
     homes = [f"[{table}]" for table, keys in _tables() if key[-1] in keys]
     close = get_close_matches(key[-1], known, 1)
     if homes:
-        return f"unknown key {name} at {where}; it belongs in {' or '.join(homes)}"
+        return f"unknown key {name} {where}; it belongs in {' or '.join(homes)}"
     if close:
-        return f"unknown key {name} at {where}; {close[0]} may be meant"
-    return f"unknown key {name} at {where}; known are {', '.join(known)}"
+        return f"unknown key {name} {where}; {close[0]} may be meant"
+    return f"unknown key {name} {where}; known are {', '.join(known)}"
 
 
 def _tables() -> Iterator[tuple[str, tuple[str, ...]]]:

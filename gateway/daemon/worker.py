@@ -75,7 +75,7 @@ class Worker:
         passwords = configuration.passwords
         context = Context(
             policy=configuration.policy,
-            services=configuration.services,
+            service_names=configuration.services.names,
             journal=journal,
             clock=clock,
             timestamp=journal.timestamp,

@@ -96,7 +96,8 @@ class Side:
     def ready(self, events: int) -> None:
         """Move what can be moved. The common case is handled right here: a small message and a sink that takes it."""
         sink = self.other
-        if events & _UNUSUAL or sink.held or self.held or self.eof:
+        unusual = events & _UNUSUAL
+        if unusual & ~_RDHUP or sink.held or self.held or self.eof:
             self.relay.handle(self, events)
             return
         if not events & _IN:
@@ -110,14 +111,17 @@ class Side:
             return
         size = len(data)
         self.count += size
+        if unusual and size < COPY_BYTES:
+            # The end of file had arrived before this short read, so it came with it: see `Relay._copy`.
+            self.eof = True
         try:
-            sent = sink.sock.send(data) if size else 0
+            sent = sink.sock.send(data, _MORE if unusual else 0) if size else 0
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.relay.failed(sink, error)
             return
-        if sent != size or not 0 < size < COPY_BYTES:
+        if sent != size or unusual or not 0 < size < COPY_BYTES:
             self.relay.moved(self, sink, data, sent)
 
     def resume(self) -> None:

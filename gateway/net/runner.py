@@ -16,7 +16,7 @@ from gateway.net.lookup import LookupFailed, Lookups
 from gateway.net.loop import READ, Handler, Poller
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
-from gateway.net.sockets import Socket, address_of, endpoint_of
+from gateway.net.sockets import Socket, address_of, endpoint_of, text_of
 from gateway.session.context import Context
 from gateway.session.tcp import Session, State
 
@@ -113,7 +113,7 @@ class Runner:
 
     def accept(self, sock: Socket, name: Any) -> None:
         """Serve a client that was just accepted; ``name`` is its socket address."""
-        Front(self, sock, address_of(name[0]), name[1])
+        Front(self, sock, address_of(name[0]), text_of(name))
 
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.
@@ -198,11 +198,10 @@ class Front:
         "due",
     )
 
-    def __init__(self, runner: Runner, sock: Socket, source: Address, port: int) -> None:
+    def __init__(self, runner: Runner, sock: Socket, source: Address, client: str) -> None:
         self._runner = runner
         self._sock = sock
-        text = f"{source}:{port}" if source.version == 4 else f"[{source}]:{port}"
-        self._session = Session(runner.context, self, source, text)
+        self._session = Session(runner.context, self, source, client)
         #: when its patience ends, on the monotonic clock
         self.due = runner.context.clock() + runner.limits.handshake
         #: what the session waits for, so that it can be cancelled
@@ -261,13 +260,13 @@ class Front:
         """The target is there: answer, and relay."""
         self._waiting = None
         try:
-            bound = endpoint_of(sock.getsockname())
+            name = sock.getsockname()
         except OSError as error:
             self._runner.poller.close_later(sock.fileno(), sock)
             self.dial_failed(error.errno or 0, "getsockname()")
             return
         self._target = (sock, events)
-        self._session.connected(bound, remote)
+        self._session.connected(endpoint_of(name), text_of(name), remote)
 
     def dial_failed(self, number: int, call: str) -> None:
         """No endpoint answered."""
@@ -379,7 +378,7 @@ class Front:
     # Their parts
 
     def _establishing(self) -> None:
-        """From the request on it is not the client that is waited for; the time of `Limits.connect` begins once, here."""
+        """From the request on it is not the client that is waited for: the time of `Limits.connect` begins, once."""
         if not self._established:
             self._established = True
             self.due = self._runner.context.clock() + self._runner.limits.connect

@@ -27,6 +27,11 @@ def endpoint_of(name: tuple[Any, ...]) -> Endpoint:
     return Endpoint(address_of(name[0]), name[1])
 
 
+def text_of(name: tuple[Any, ...]) -> str:
+    """The same as `Endpoint` writes it, without a detour for IPv4."""
+    return f"{name[0]}:{name[1]}" if len(name) == 2 else str(endpoint_of(name))
+
+
 def outgoing(endpoint: Endpoint) -> Socket:
     """A non-blocking TCP socket for this destination; raises OSError."""
     sock = Socket(FAMILY[endpoint.address.version], _STREAM)

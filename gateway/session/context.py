@@ -1,11 +1,10 @@
 """What all sessions of a worker share: policy, tables, clocks, and the journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.config.rules import IdentLevel, SpecialCommand
 from gateway.policy.access import AccessPolicy
-from gateway.services import Services
 from gateway.session.ports import Journal
 
 
@@ -14,7 +13,8 @@ class Context:
     """Immutable; a session keeps the one that it began with."""
 
     policy: AccessPolicy
-    services: Services
+    #: the first name of each port, as `Services.names`
+    service_names: Mapping[int, str]
     journal: Journal
     #: monotonic seconds
     clock: Callable[[], float]

@@ -4,6 +4,7 @@ The classic lines are worded by the session itself (`spec/socks4.md` §9.1); thi
 """
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -50,12 +51,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     end: str
 
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
-def json_line(record: Record) -> bytes:
-    """The record as one line of JSON, with its line end."""
-    return _encode(record) + b"\n"
+def json_lines(records: Sequence[Record]) -> bytes:
+    """The records as lines of JSON, each with its line end."""
+    return _encoder.encode_lines(records)
 
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+,-./:;<=>?@[]^_`{|}~")

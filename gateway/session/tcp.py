@@ -114,8 +114,8 @@ class Session:
         self.state = _NEGOTIATING
         self._source_address = source
         self._context = context
-        self._actions: Actions | None = actions
-        self._negotiation: ServerNegotiation | None = ServerNegotiation()
+        self._actions = actions
+        self._negotiation = ServerNegotiation()
         self._client = client
         self._number = context.new_number()
         self._started = context.clock()
@@ -139,9 +139,9 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Bytes from the client before the relay; ``b""`` is its end of file."""
-        negotiation = self._dialogue
+        negotiation = self._negotiation
         if not data and negotiation.protocol is None:
-            self._act.close()
+            self._actions.close()
             self.abandoned("the client closed without a word")
             return
         negotiation.receive_data(data)
@@ -156,8 +156,8 @@ class Session:
         request = self._request
         if request is None:
             self._enter(_NEGOTIATING)
-            negotiation = self._dialogue
-            self._act.send(negotiation.send(CredentialsChecked(True)))
+            negotiation = self._negotiation
+            self._actions.send(negotiation.send(CredentialsChecked(True)))
             self._advance(negotiation)
         elif request.credentials is not None:
             self._user = request.credentials.user
@@ -194,18 +194,18 @@ class Session:
         else:
             self._dial(endpoints)
 
-    def connected(self, bound: Endpoint, remote: Address) -> None:
-        """The answer to `dial`: where the outgoing socket is bound, and the address that it is connected to."""
+    def connected(self, bound: Endpoint, egress: str, remote: Address) -> None:
+        """The answer to `dial`: where the outgoing socket is bound, also as text, and what it is connected to."""
         self._enter(_RELAYING)
-        negotiation = self._dialogue
-        actions = self._act
+        actions = self._actions
+        negotiation = self._negotiation
         if self._permitted is not None:
             self._decision = self._permitted[remote]
             self._address = str(remote)
         else:
             self._address = self._host
-        self._egress = str(bound)
-        self._context.journal.line(f"connected -- {self._what}")
+        self._egress = egress
+        self._context.journal.line(f"connected -- {self._what()}")
         actions.send(negotiation.send(Reply(_SUCCEEDED, bound)))
         self._forget()
         actions.start_relay(negotiation.trailing_data)
@@ -222,17 +222,16 @@ class Session:
         """The time limit of the present state has passed."""
         waited = f"timed out waiting for {WAITING_FOR[self.state]}"
         if self._request is None:
-            self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source}", None)
+            self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source()}", None)
         else:
-            self._end(Result.TIMED_OUT, waited, f"timed-out -- {self._what}", Reply(Reply5.HOST_UNREACHABLE))
+            self._end(Result.TIMED_OUT, waited, f"timed-out -- {self._what()}", Reply(Reply5.HOST_UNREACHABLE))
 
     def ended(self, sent: int, received: int, end: str) -> None:
         """The relay is over: bytes client to target, target to client, and why it ended."""
         self._enter(_ENDED)
         journal = self._context.journal
-        journal.line(
-            f"terminated -- {self._what}.  {sent} bytes from {self._source}, {received} bytes from {self._host}"
-        )
+        counts = f"{sent} bytes from {self._source()}, {received} bytes from {self._host}"
+        journal.line(f"terminated -- {self._what()}.  {counts}")
         journal.record(self._record(Result.CONNECTED, end, sent, received))
 
     def abandoned(self, why: str) -> None:
@@ -245,16 +244,6 @@ class Session:
     # Negotiation
 
     @property
-    def _dialogue(self) -> ServerNegotiation:
-        assert self._negotiation is not None
-        return self._negotiation
-
-    @property
-    def _act(self) -> Actions:
-        assert self._actions is not None
-        return self._actions
-
-    @property
     def _asked(self) -> Question:
         assert self._question is not None
         return self._question
@@ -265,8 +254,9 @@ class Session:
         self.state = state
 
     def _forget(self) -> None:
-        """Drop what is of no use any more; an idle session costs memory for hours."""
-        self._negotiation = self._actions = self._request = self._question = self._permitted = None
+        """Drop what is of no use any more; an idle session costs memory for hours. Whoever asks for it is a bug."""
+        del self._negotiation, self._actions, self._source_address
+        self._request = self._question = self._permitted = None
 
     def _advance(self, negotiation: ServerNegotiation) -> None:
         try:
@@ -275,10 +265,12 @@ class Session:
                 if event is NEED_DATA:
                     return
                 self._negotiate(negotiation, event)
+                if not negotiation.retained:
+                    return
         except RemoteProtocolError as error:
             if error.reply:
-                self._act.send(error.reply)
-            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source}", None)
+                self._actions.send(error.reply)
+            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source()}", None)
 
     def _negotiate(self, negotiation: ServerNegotiation, event: ServerEvent) -> None:
         if isinstance(event, Request):
@@ -289,7 +281,7 @@ class Session:
             assert isinstance(event, Credentials)
             self._user = event.user
             self._enter(_CHECKING)
-            self._act.check_password(event.user, event.password)
+            self._actions.check_password(event.user, event.password)
 
     def _choose(self, negotiation: ServerNegotiation, offered: bytes) -> None:
         if self._context.passwords and Method.PASSWORD in offered:
@@ -298,10 +290,10 @@ class Session:
             method = Method.NONE
         else:
             method = Method.UNACCEPTABLE
-        self._act.send(negotiation.send(_CHOOSE[method]))
+        self._actions.send(negotiation.send(_CHOOSE[method]))
         if method is Method.UNACCEPTABLE:
             fact = f"no acceptable method among {offered.hex(' ')}"
-            self._end(Result.REFUSED, fact, f"error -- {fact} from host {self._source}", None)
+            self._end(Result.REFUSED, fact, f"error -- {fact} from host {self._source()}", None)
 
     def _requested(self, request: Request) -> None:
         self._request = request
@@ -310,16 +302,16 @@ class Session:
         if request.credentials is not None and self._context.passwords:
             self._enter(_CHECKING)
             self._user = request.credentials.user
-            self._act.check_password(*request.credentials)
+            self._actions.check_password(*request.credentials)
         else:
             self._decide(request)
 
     def _wrong_password(self) -> None:
-        line = f"refused -- wrong password for {escape(self._user)} from host {self._source}"
+        line = f"refused -- wrong password for {escape(self._user)} from host {self._source()}"
         if self._request is not None:
             self._end(Result.REFUSED, "wrong password", line, Reply(Reply5.NOT_ALLOWED, challenge=True))
         else:
-            self._act.send(self._dialogue.send(CredentialsChecked(False)))
+            self._actions.send(self._negotiation.send(CredentialsChecked(False)))
             self._end(Result.REFUSED, "wrong password", line, None)
 
     # Decision
@@ -329,19 +321,21 @@ class Session:
         self._protocol = request.protocol.value
         self._command = _COMMAND_WORDS[request.command]
         try:
-            host = plain(request.host) if isinstance(request.host, Address) else canonical_host(request.host)
+            host = request.host if isinstance(request.host, Address) else canonical_host(request.host)
         except BadName as error:
             assert isinstance(request.host, bytes)
             self._host = escape(request.host)
             self._fail(Reply5.GENERAL_FAILURE, str(error))
             return
+        if isinstance(host, Address):
+            host = plain(host)
         self._host = str(host)
         context = self._context
         question = Question(
             self._source_address,
             host,
             request.port,
-            self._user.decode("utf-8", "surrogateescape"),
+            self._user.decode("utf-8", "surrogateescape") if self._user else "",
             request.command,
             self._method,
             context.minute(),
@@ -358,38 +352,37 @@ class Session:
             self._decision = decision
             self._enter(_RESOLVING)
             assert isinstance(host, str)
-            self._act.resolve(host)
+            self._actions.resolve(host)
         else:
             self._refuse(decision)
 
     def _permit(self, decision: Decision, endpoints: tuple[Endpoint, ...]) -> None:
         self._decision = decision
-        if self._ident_level is _OFF:
+        if self._ident_level() is _OFF:
             self._dial(endpoints)
         else:
             self._enter(_ASKING)
-            self._act.ask_ident(endpoints)
+            self._actions.ask_ident(endpoints)
 
-    @property
     def _ident_level(self) -> IdentLevel:
-        rule = self._rule
+        rule = self._rule()
         return self._context.ident if rule is None or rule.ident is None else rule.ident
 
     def _no_identd(self, endpoints: tuple[Endpoint, ...]) -> None:
-        fact = f"cannot connect to identd on {self._source}"
+        fact = f"cannot connect to identd on {self._source()}"
         self._run_special(self._context.no_identd)
-        if self._ident_level is IdentLevel.STRICT:
+        if self._ident_level() is IdentLevel.STRICT:
             self._refuse_ident(Reply4.NO_IDENTD, fact)
         else:
             self._context.journal.line(fact)
             self._dial(endpoints)
 
     def _dial(self, endpoints: tuple[Endpoint, ...]) -> None:
-        rule = self._rule
+        rule = self._rule()
         if rule is not None and rule.command is not None:
             self._run(rule.command, str(endpoints[0].address))
         self._enter(_DIALING)
-        self._act.dial(endpoints)
+        self._actions.dial(endpoints)
 
     # Commands of sockd.conf
 
@@ -400,11 +393,11 @@ class Session:
     def _run(self, template: str, address: str) -> None:
         context = self._context
         values = Substitutions(
-            client_name=self._source,
-            client_address=self._source,
+            client_name=self._source(),
+            client_address=self._source(),
             command=self._command,
             process=context.process,
-            service=context.services.name(self._port),
+            service=str(context.service_names.get(self._port) or self._port),
             port=str(self._port),
             user=self._user.decode("latin-1"),
             destination_name=str(self._host),
@@ -416,7 +409,7 @@ class Session:
         except CommandRefused as error:
             context.journal.line(str(error))
         else:
-            self._act.run_command(command)
+            self._actions.run_command(command)
 
     # Ends before the relay
 
@@ -427,7 +420,7 @@ class Session:
         if rule is not None and rule.command is not None and rule.action is Action.DENY:
             self._run(rule.command, str(self._host))
         reply = Reply(Reply5.NOT_ALLOWED, challenge=self._password_might_help())
-        self._end(Result.REFUSED, decision.reason, f"refused -- {self._what}", reply)
+        self._end(Result.REFUSED, decision.reason, f"refused -- {self._what()}", reply)
 
     def _password_might_help(self) -> bool:
         request = self._request
@@ -440,17 +433,17 @@ class Session:
         )
 
     def _refuse_ident(self, code: Reply4, fact: str) -> None:
-        self._context.journal.line(f"refused -- {self._what}")
+        self._context.journal.line(f"refused -- {self._what()}")
         self._end(Result.REFUSED, fact, fact, Reply(Reply5.NOT_ALLOWED, reply4=code))
 
     def _fail(self, code: Reply5, error: str) -> None:
-        self._end(Result.FAILED, error, f"failed -- {self._what}.  Error code: {error}", Reply(code))
+        self._end(Result.FAILED, error, f"failed -- {self._what()}.  Error code: {error}", Reply(code))
 
     def _end(self, result: Result, end: str, line: str, reply: Reply | None) -> None:
-        actions = self._act
+        actions = self._actions
         journal = self._context.journal
         if reply is not None:
-            actions.send(self._dialogue.send(reply))
+            actions.send(self._negotiation.send(reply))
         self._enter(_ENDED)
         journal.line(line)
         journal.record(self._record(result, end, 0, 0))
@@ -459,26 +452,23 @@ class Session:
 
     # Words
 
-    @property
     def _rule(self) -> AccessRule | None:
         return None if self._decision is None else self._decision.rule
 
-    @property
     def _source(self) -> str:
         return self._client.rpartition(":")[0].strip("[]")
 
-    @property
     def _what(self) -> str:
         """The ``M`` of `spec/socks4.md` §9.1."""
-        user = escape(self._user)
-        service = self._context.services.name(self._port)
-        return f"Connect from {user}({self._ident or 'unknown'})@{self._source} to {self._host} ({service})"
+        user = escape(self._user) if self._user else ""
+        service = self._context.service_names.get(self._port) or self._port
+        return f"Connect from {user}({self._ident or 'unknown'})@{self._source()} to {self._host} ({service})"
 
     def _record(self, result: Result, end: str, sent: int, received: int) -> Record:
         context = self._context
         decision = self._decision
         would_deny = None if decision is None else decision.would_deny
-        rule = self._rule
+        rule = self._rule()
         asked = self._host is not None
         return Record(
             context.timestamp(),
@@ -486,7 +476,7 @@ class Session:
             self._client,
             self._protocol,
             self._command if asked else None,
-            escape(self._user),
+            escape(self._user) if self._user else "",
             _METHOD_WORDS[self._method],
             self._host,
             self._address,
@@ -498,6 +488,6 @@ class Session:
             result,
             sent,
             received,
-            round(context.clock() - self._started, 6),
+            int((context.clock() - self._started) * 1e6) / 1e6,
             end,
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import StartError
-from gateway.session.record import Record, json_line
+from gateway.session.record import Record, json_lines
 
 QUEUE_BYTES = 1 << 20
 FLUSH_SECONDS = 0.05
@@ -86,7 +86,7 @@ class SyslogSink:
 
 
 class Channel:
-    """One sink and its queue."""
+    """One sink, the lines that wait for it, and the count of those that were lost."""
 
     def __init__(self, sink: Sink | None, loss_line: Callable[[int], bytes], joined: bool) -> None:
         """``sink`` None writes nowhere. ``joined`` sinks get all lines of a flush in one piece."""
@@ -94,52 +94,38 @@ class Channel:
         self._loss_line = loss_line
         self._joined = joined
         self._queue: deque[bytes] = deque()
-        self._size = 0
         self._lost = 0
-        self.write = self._enqueue if sink is not None else _nowhere
 
-    def _enqueue(self, line: bytes) -> None:
-        if self._size + len(line) > QUEUE_BYTES:
-            self._lost += 1
-            return
-        self._queue.append(line)
-        self._size += len(line)
-
-    def flush(self) -> bool:
-        """Write what waits; whether all of it was taken."""
+    def flush(self, lines: list[bytes]) -> bool:
+        """Write what waited and then these; whether all of it was taken."""
+        queue = self._queue
         sink = self._sink
         if sink is None:
             return True
+        queue.extend(lines)
         try:
-            if self._joined and self._size:
-                lines = b"".join(self._queue)
-                if sink.put(lines):
-                    self._queue.clear()
-            else:
-                while self._queue and sink.put(self._queue[0]):
-                    self._queue.popleft()
+            self._put(sink, queue)
         except OSError:
-            self._lost += len(self._queue)
-            self._queue.clear()
-        self._size = sum(map(len, self._queue))
-        if self._lost and not self._queue:
-            self._say_loss(sink)
-        return not self._queue
+            self._lost += len(queue)
+            queue.clear()
+        waiting = sum(map(len, queue))
+        while waiting > QUEUE_BYTES:
+            waiting -= len(queue.popleft())
+            self._lost += 1
+        return not queue
 
-    def _say_loss(self, sink: Sink) -> None:
-        try:
-            if sink.put(self._loss_line(self._lost)):
-                self._lost = 0
-        except OSError:
-            pass
-
-
-def _nowhere(_line: bytes) -> None:
-    """For a target that is switched off."""
+    def _put(self, sink: Sink, queue: deque[bytes]) -> None:
+        if self._lost and sink.put(self._loss_line(self._lost)):
+            self._lost = 0
+        if not self._joined:
+            while queue and sink.put(queue[0]):
+                queue.popleft()
+        elif queue and sink.put(b"".join(queue)):
+            queue.clear()
 
 
 class Journal:
-    """Both logs of one process. ``schedule`` runs a function after some seconds, or is None to write at once."""
+    """Both logs of one process. Lines and records are only gathered here; `flush` writes them."""
 
     def __init__(
         self,
@@ -148,12 +134,15 @@ class Journal:
         facility: int = FACILITIES["daemon"],
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """Until `attach` every line is written at once. ``wall`` gives seconds since the epoch."""
         self._wall = wall
         self._pid = os.getpid()
         self._syslog = isinstance(classic, SyslogSink)
         self._facility = facility
         self._classic = Channel(classic, lambda lost: self._dressed(f"{lost} lines were lost", ERROR), not self._syslog)
-        self._records = Channel(records, lambda lost: b'{"lost":%d}\n' % lost, True)
+        self._json = Channel(records, lambda lost: b'{"lost":%d}\n' % lost, True)
+        self._lines: list[bytes] = []
+        self._records: list[Record] | None = None if records is None else []
         self._schedule: Callable[[float, Callable[[], None]], object] | None = None
         self._scheduled = False
         self._second = 0
@@ -168,8 +157,9 @@ class Journal:
 
     def line(self, text: str, level: int = NOTICE) -> None:
         """A classic line."""
-        self._classic.write(self._dressed(text, level))
-        self._soon()
+        self._lines.append(self._dressed(text, level))
+        if not self._scheduled:
+            self._soon()
 
     def trouble(self, text: str) -> None:
         """A line of the error class."""
@@ -177,8 +167,10 @@ class Journal:
 
     def record(self, record: Record) -> None:
         """A session's record."""
-        self._records.write(json_line(record))
-        self._soon()
+        if self._records is not None:
+            self._records.append(record)
+            if not self._scheduled:
+                self._soon()
 
     def timestamp(self) -> str:
         """Now, as RFC 3339 in UTC with milliseconds."""
@@ -191,18 +183,20 @@ class Journal:
     def flush(self) -> None:
         """Write what waits; try again later if a target does not take it."""
         self._scheduled = False
-        classic, records = self._classic.flush(), self._records.flush()
-        if not (classic and records):
+        lines, self._lines = self._lines, []
+        done = self._classic.flush(lines)
+        if self._records is not None:
+            records, self._records = self._records, []
+            done = self._json.flush([json_lines(records)] if records else []) and done
+        if not done:
             self._soon()
 
     def _soon(self) -> None:
-        if self._schedule is None:
-            self._scheduled = True
-            self._classic.flush()
-            self._records.flush()
-        elif not self._scheduled:
+        if self._schedule is not None:
             self._scheduled = True
             self._schedule(FLUSH_SECONDS, self.flush)
+        elif self._lines or self._records:
+            self.flush()
 
     def _tick(self, second: int) -> None:
         """Make the texts of a new second."""

@@ -6,12 +6,9 @@ And the starts that are only questions: ``-ver``, ``-n``, ``-h``.
 import os
 import re
 import socket
-import stat
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,17 +16,11 @@ from tests.support.daemon import LOOPBACK, PROGRAM, Toml, run_sockd, sockd, writ
 from tests.support.peers import closed_port
 from tests.support.rawsocks import Wire, greeting
 
-NOBODY = 65534
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user; `sudo make test` runs it")
 
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that every user may enter, which pytest's own are not."""
-    with tempfile.TemporaryDirectory(prefix="sockd-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+#: a command that runs another one as a user to whom the kernel says no, as to any other (capabilities(7))
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if ROOT else ()
 
 
 def lines_of(done: "subprocess.CompletedProcess[str]") -> list[str]:
@@ -39,20 +30,8 @@ def lines_of(done: "subprocess.CompletedProcess[str]") -> list[str]:
     return done.stderr.splitlines()
 
 
-def start(folder: Path, *arguments: str, **options: Any) -> list[str]:
-    return lines_of(run_sockd("-d", "-f", str(folder / "gateway.toml"), *arguments, **options))
-
-
-def unprivileged() -> Mapping[str, Any]:
-    """How to start the daemon as nobody; nothing to do when the tests do not run as root."""
-    options: Mapping[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if ROOT else {}
-    try:
-        ready = run_sockd("-ver", **options).returncode == 0
-    except PermissionError:
-        ready = False
-    if not ready:
-        pytest.skip("the user nobody can not run this installation; install it where every user may read it")
-    return options
+def start(tmp_path: Path, prefix: Sequence[str] = ()) -> list[str]:
+    return lines_of(run_sockd("-d", "-f", str(tmp_path / "gateway.toml"), prefix=prefix))
 
 
 # --- questions -----------------------------------------------------------------------------------------------------
@@ -69,22 +48,22 @@ def test_version_is_two_lines_in_the_originals_words() -> None:
     assert done.stderr == ""
 
 
-def test_check_of_good_files(folder: Path) -> None:
-    path = write_files(folder, LOOPBACK)
+def test_check_of_good_files(tmp_path: Path) -> None:
+    path = write_files(tmp_path, LOOPBACK)
     done = run_sockd("-n", "-f", str(path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "configuration OK\n", "")
 
 
-def test_check_opens_no_port_and_no_log(folder: Path) -> None:
+def test_check_opens_no_port_and_no_log(tmp_path: Path) -> None:
     """So that it can run beside the daemon whose files it checks."""
-    with sockd(folder) as daemon:
-        path = write_files(folder, LOOPBACK, settings={"internal": {"port": daemon.port}})
+    with sockd(tmp_path) as daemon:
+        path = write_files(tmp_path, LOOPBACK, settings={"internal": {"port": daemon.port}})
         assert run_sockd("-n", "-f", str(path)).returncode == 0
-    (folder / "sockd.log").unlink()
-    (folder / "sockd.json").unlink()
+    (tmp_path / "sockd.log").unlink()
+    (tmp_path / "sockd.json").unlink()
     assert run_sockd("-n", "-f", str(path)).returncode == 0
-    assert not (folder / "sockd.log").exists()
-    assert not (folder / "sockd.json").exists()
+    assert not (tmp_path / "sockd.log").exists()
+    assert not (tmp_path / "sockd.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,10 +112,10 @@ WRONG_SETTINGS = (
 
 @pytest.mark.parametrize("option", [pytest.param("-n", id="checked"), pytest.param("-d", id="started")])
 @pytest.mark.parametrize(("text", "line"), [pytest.param(text, line, id=title) for text, line, title in WRONG_SETTINGS])
-def test_mistake_in_the_settings(folder: Path, text: str, line: str, option: str) -> None:
-    write_files(folder, LOOPBACK)
-    (folder / "gateway.toml").write_text(text)
-    (said,) = lines_of(run_sockd(option, "-f", str(folder / "gateway.toml")))
+def test_mistake_in_the_settings(tmp_path: Path, text: str, line: str, option: str) -> None:
+    write_files(tmp_path, LOOPBACK)
+    (tmp_path / "gateway.toml").write_text(text)
+    (said,) = lines_of(run_sockd(option, "-f", str(tmp_path / "gateway.toml")))
     assert re.search(line, said)
 
 
@@ -174,17 +153,13 @@ def make_loop(path: Path) -> None:
         pytest.param(make_loop, id="a link to itself"),
     ],
 )
-def test_file_that_can_not_be_read(folder: Path, name: str, option: str, spoil: Callable[[Path], None]) -> None:
+def test_file_that_can_not_be_read(tmp_path: Path, name: str, option: str, spoil: Callable[[Path], None]) -> None:
     """Each of the three files; the line names it with its whole path."""
-    write_files(folder, LOOPBACK, passwords={"fred": "x"})
-    spoil(folder / name)
-    options = unprivileged() if spoil is make_unreadable else {}
-    if options:
-        (folder / "passwords").chmod(stat.S_IRUSR)
-        for written in folder.iterdir():
-            os.chown(written, NOBODY, NOBODY)
-    (said,) = lines_of(run_sockd(option, "-f", str(folder / "gateway.toml"), **options))
-    assert str(folder / name) in said
+    write_files(tmp_path, LOOPBACK, passwords={"fred": "x"})
+    spoil(tmp_path / name)
+    prefix = POWERLESS if spoil is make_unreadable else ()
+    (said,) = lines_of(run_sockd(option, "-f", str(tmp_path / "gateway.toml"), prefix=prefix))
+    assert str(tmp_path / name) in said
 
 
 # --- all mistakes in one run ---------------------------------------------------------------------------------------
@@ -200,32 +175,32 @@ THREE_MISTAKES = (
 
 
 @pytest.mark.parametrize("option", [pytest.param("-n", id="checked"), pytest.param("-d", id="started")])
-def test_three_mistakes_in_the_rules_are_shown_in_one_run(folder: Path, option: str) -> None:
-    path = write_files(folder, THREE_MISTAKES)
+def test_three_mistakes_in_the_rules_are_shown_in_one_run(tmp_path: Path, option: str) -> None:
+    path = write_files(tmp_path, THREE_MISTAKES)
     said = lines_of(run_sockd(option, "-f", str(path)))
     for line, wrong in ((2, "permitt"), (4, "10.0.0.300"), (5, "no-such-service")):
-        (found,) = (text for text in said if f"{folder}/sockd.conf:{line}:" in text)
+        (found,) = (text for text in said if f"{tmp_path}/sockd.conf:{line}:" in text)
         assert wrong in found
     assert len(said) == 3
 
 
-def test_mistakes_of_all_files_are_shown_in_one_run(folder: Path) -> None:
+def test_mistakes_of_all_files_are_shown_in_one_run(tmp_path: Path) -> None:
     """Two in the settings, three in the rules, one in the passwords: six lines, each with its file and line."""
-    write_files(folder, THREE_MISTAKES, passwords={"fred": "x"})
-    with (folder / "passwords").open("a") as passwords:
+    write_files(tmp_path, THREE_MISTAKES, passwords={"fred": "x"})
+    with (tmp_path / "passwords").open("a") as passwords:
         passwords.write("barney:plain-text-secret\n")
-    with (folder / "gateway.toml").open("a") as settings:
+    with (tmp_path / "gateway.toml").open("a") as settings:
         settings.write('[timeouts]\nidle = "long"\nslowness = 1\n')
-    said = lines_of(run_sockd("-n", "-f", str(folder / "gateway.toml")))
+    said = lines_of(run_sockd("-n", "-f", str(tmp_path / "gateway.toml")))
     places = [re.sub(r"(.*/)([^/:]+):(\d+).*", r"\2:\3", line) for line in said]
-    length = len((folder / "gateway.toml").read_text().splitlines())
+    length = len((tmp_path / "gateway.toml").read_text().splitlines())
     expected = [f"gateway.toml:{length - 1}", f"gateway.toml:{length}", *(f"sockd.conf:{n}" for n in (2, 4, 5))]
     assert sorted(places) == sorted([*expected, "passwords:2"])
     assert "plain-text-secret" not in "".join(said)
 
 
-def test_warnings_are_shown_and_do_not_refuse(folder: Path) -> None:
-    path = write_files(folder, "permit 127.0.0.0/8\ndeny 127.0.0.1/32\n")
+def test_warnings_are_shown_and_do_not_refuse(tmp_path: Path) -> None:
+    path = write_files(tmp_path, "permit 127.0.0.0/8\ndeny 127.0.0.1/32\n")
     done = run_sockd("-n", "-f", str(path))
     assert done.returncode == 0
     assert re.search(r"sockd\.conf:2(:\d+)?: warning: ", done.stdout + done.stderr)
@@ -235,22 +210,22 @@ def test_warnings_are_shown_and_do_not_refuse(folder: Path) -> None:
 # --- the machine says no -------------------------------------------------------------------------------------------
 
 
-def test_port_in_use_by_another_program(folder: Path) -> None:
+def test_port_in_use_by_another_program(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        write_files(folder, LOOPBACK, settings={"internal": {"port": port}})
-        (said,) = start(folder)
+        write_files(tmp_path, LOOPBACK, settings={"internal": {"port": port}})
+        (said,) = start(tmp_path)
     assert f"127.0.0.1:{port}" in said
     assert "in use" in said.lower()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_port_in_use_by_another_sockd(folder: Path, workers: int) -> None:
+def test_port_in_use_by_another_sockd(tmp_path: Path, workers: int) -> None:
     """Workers share a port among themselves (SO_REUSEPORT), which must not let a second daemon slip in beside them."""
-    (folder / "first").mkdir()
-    with sockd(folder / "first", workers=workers) as first:
-        write_files(folder, LOOPBACK, workers=workers, settings={"internal": {"port": first.port}})
-        (said,) = start(folder)
+    (tmp_path / "first").mkdir()
+    with sockd(tmp_path / "first", workers=workers) as first:
+        write_files(tmp_path, LOOPBACK, workers=workers, settings={"internal": {"port": first.port}})
+        (said,) = start(tmp_path)
         assert f"127.0.0.1:{first.port}" in said
         for _ in range(4):
             with Wire(first.port) as wire:
@@ -258,31 +233,31 @@ def test_port_in_use_by_another_sockd(folder: Path, workers: int) -> None:
                 assert wire.read(2) == b"\x05\x00"
 
 
-def test_second_address_in_use_leaves_nothing_behind(folder: Path) -> None:
+def test_second_address_in_use_leaves_nothing_behind(tmp_path: Path) -> None:
     """The first address was free and is free again: a start is whole or not at all."""
     with socket.create_server(("127.0.0.2", 0)) as other:
         port = other.getsockname()[1]
-        write_files(folder, LOOPBACK, addresses=("127.0.0.1", "127.0.0.2"), settings={"internal": {"port": port}})
-        (said,) = start(folder)
+        write_files(tmp_path, LOOPBACK, addresses=("127.0.0.1", "127.0.0.2"), settings={"internal": {"port": port}})
+        (said,) = start(tmp_path)
         assert f"127.0.0.2:{port}" in said
         socket.create_server(("127.0.0.1", port)).close()
 
 
-def test_port_that_only_root_may_open(folder: Path) -> None:
+def test_port_that_only_root_may_open(tmp_path: Path) -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if first <= 1:
         pytest.skip("this host lets every user open every port (net.ipv4.ip_unprivileged_port_start)")
     settings: Toml = {"internal": {"port": min(80, first - 1)}, "log": {"classic": "stderr", "json": "none"}}
-    write_files(folder, LOOPBACK, settings=settings)
-    (said,) = start(folder, **unprivileged())
+    write_files(tmp_path, LOOPBACK, settings=settings)
+    (said,) = start(tmp_path, POWERLESS)
     assert f"127.0.0.1:{min(80, first - 1)}" in said
     assert "permi" in said.lower()
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-def test_address_that_this_host_does_not_have(folder: Path, address: str) -> None:
-    write_files(folder, LOOPBACK, addresses=(address,))
-    (said,) = start(folder)
+def test_address_that_this_host_does_not_have(tmp_path: Path, address: str) -> None:
+    write_files(tmp_path, LOOPBACK, addresses=(address,))
+    (said,) = start(tmp_path)
     assert address in said
 
 
@@ -295,46 +270,46 @@ def test_address_that_this_host_does_not_have(folder: Path, address: str) -> Non
         pytest.param("gateway.toml/log", id="below a file"),
     ],
 )
-def test_log_that_can_not_be_written(folder: Path, key: str, name: str) -> None:
-    write_files(folder, LOOPBACK, settings={"log": {key: str(folder / name)}})
-    (said,) = start(folder)
-    assert str(folder / name) in said
+def test_log_that_can_not_be_written(tmp_path: Path, key: str, name: str) -> None:
+    write_files(tmp_path, LOOPBACK, settings={"log": {key: str(tmp_path / name)}})
+    (said,) = start(tmp_path)
+    assert str(tmp_path / name) in said
 
 
-def test_log_that_the_user_may_not_write(folder: Path) -> None:
-    write_files(folder, LOOPBACK, settings={"log": {"classic": "/proc/version", "json": "none"}})
-    (said,) = start(folder, **unprivileged())
+def test_log_that_the_user_may_not_write(tmp_path: Path) -> None:
+    write_files(tmp_path, LOOPBACK, settings={"log": {"classic": "/proc/version", "json": "none"}})
+    (said,) = start(tmp_path, POWERLESS)
     assert "/proc/version" in said
 
 
 @needs_root
-def test_unknown_user(folder: Path) -> None:
-    write_files(folder, LOOPBACK, settings={"sockd": {"user": "no-such-user"}})
-    (said,) = start(folder)
+def test_unknown_user(tmp_path: Path) -> None:
+    write_files(tmp_path, LOOPBACK, settings={"sockd": {"user": "no-such-user"}})
+    (said,) = start(tmp_path)
     assert "no-such-user" in said
 
 
-def test_too_few_descriptors_to_run_at_all(folder: Path) -> None:
+def test_too_few_descriptors_to_run_at_all(tmp_path: Path) -> None:
     """A limit that leaves nothing for clients: either it says so, or it runs; it does not die on the way."""
-    path = write_files(folder, LOOPBACK)
+    path = write_files(tmp_path, LOOPBACK)
     command = ["prlimit", "--nofile=8:8", "timeout", "3", PROGRAM, "-d", "-f", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) >= 1
 
 
-def test_the_daemon_in_the_background_reports_before_it_detaches(folder: Path) -> None:
+def test_the_daemon_in_the_background_reports_before_it_detaches(tmp_path: Path) -> None:
     """Without -d the command ends when the daemon is ready or has failed; a failure is its own status and line."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        settings: Toml = {"internal": {"port": other.getsockname()[1]}, "sockd": {"pidfile": str(folder / "pid")}}
-        write_files(folder, LOOPBACK, settings=settings)
-        (said,) = lines_of(run_sockd("-f", str(folder / "gateway.toml")))
+        settings: Toml = {"internal": {"port": other.getsockname()[1]}, "sockd": {"pidfile": str(tmp_path / "pid")}}
+        write_files(tmp_path, LOOPBACK, settings=settings)
+        (said,) = lines_of(run_sockd("-f", str(tmp_path / "gateway.toml")))
     assert "in use" in said.lower()
 
 
-def test_closed_port_is_free_for_the_daemon(folder: Path) -> None:
+def test_closed_port_is_free_for_the_daemon(tmp_path: Path) -> None:
     """The other side of "in use": a fixed port that nobody holds is taken, and named in the ready line."""
     with closed_port() as port:
         pass
-    with sockd(folder, settings={"internal": {"port": port}}) as daemon:
+    with sockd(tmp_path, settings={"internal": {"port": port}}) as daemon:
         assert daemon.endpoints == [("127.0.0.1", port)]

@@ -76,7 +76,7 @@ ZONE: Zone = {
     "short.corp.example": {"A": [GOOD]},
     **{f"slow{number}.example": {"A": [GOOD]} for number in range(64)},
 }
-DELAYS = {f"slow{number}.example": 2.0 for number in range(64)}
+DELAYS = {f"slow{number}.example": 1.0 for number in range(64)}
 
 
 class World(NamedTuple):

@@ -380,13 +380,13 @@ class TestNames:
                 ["permit ALL 10.0.0.0/8", "deny ALL example.com"],
                 Result.RESOLVE,
                 "sockd.conf:1",
-                id="a later name deny",
+                id="a later deny by name",
             ),
             pytest.param(
                 ["deny ALL example.com", "permit ALL 10.0.0.0/8"],
                 Result.DENY,
                 "denied by sockd.conf:1",
-                id="an earlier name deny",
+                id="an earlier deny by name",
             ),
             pytest.param(
                 ["deny 10.0.0.0/8 192.0.2.0/24", "permit 11.0.0.0/8"], Result.DENY, "no line permits", id="other source"
@@ -589,7 +589,7 @@ def seconds(decision: Callable[[Question], Decision], asked: Sequence[Question])
     return best
 
 
-ASKED = [question(f"10.1.{number}.1", f"192.0.2.{number}", 443) for number in range(200)]
+ASKED = [question(f"10.1.{number}.1", f"198.18.0.{number}", 443) for number in range(200)]
 
 
 def test_many_lines_cost_about_what_few_lines_cost() -> None:

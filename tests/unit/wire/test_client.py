@@ -108,10 +108,12 @@ def test_a_flood_in_one_call_is_bounded_too() -> None:
 
 def test_a_stream_of_interim_responses_ends() -> None:
     client = _started(HTTP)
+    for _ in range(8):
+        client.receive_data(b"HTTP/1.1 102 Processing\r\n\r\n")
+        assert client.next_event() is NEED_DATA
+    client.receive_data(b"HTTP/1.1 102 Processing\r\n\r\n")
     with pytest.raises(RemoteProtocolError, match="interim"):
-        for _ in range(100):
-            client.receive_data(b"HTTP/1.1 102 Processing\r\n\r\n")
-            client.next_event()
+        client.next_event()
 
 
 @pytest.mark.parametrize(
