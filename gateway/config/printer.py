@@ -63,9 +63,12 @@ def print_settings(settings: Settings) -> str:
 
 def print_prefix(pattern: AddressPattern) -> str:
     """``10.0.0.0/8``, and a host as its address alone; the mask must be without holes."""
-    address = Address(pattern.version, pattern.number)
+    address = str(Address(pattern.version, pattern.number))
     length = prefix_length(pattern)
-    return str(address) if length == (32 if pattern.version == 4 else 128) else f"{address}/{length}"
+    # In a line, two colons alone are not the unspecified address but the beginning of a command.
+    if length == (32 if pattern.version == 4 else 128) and address != "::":
+        return address
+    return f"{address}/{length}"
 
 
 def _rule_text(rule: AccessRule, short: bool) -> str:

@@ -103,14 +103,9 @@ class Worker:
             pipes,
         )
         self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
-        self._runner.room = self._resume
 
     def _failed(self, handler: Handler, error: Exception) -> None:
         self._runner.failed(handler, error)
-
-    def _resume(self) -> None:
-        for listener in self._listeners:
-            listener.resume()
 
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop."""

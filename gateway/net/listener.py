@@ -22,6 +22,7 @@ class Listener:
         self._poller = poller
         self._runner = runner
         self._sock = sock
+        self._family = int(sock.family)
         self._paused: asyncio.TimerHandle | None = None
         self._listening = True
         poller.add(sock.fileno(), self, select.EPOLLIN)
@@ -34,7 +35,7 @@ class Listener:
                 self._pause("all places are taken by running sessions")
                 return
             try:
-                sock, name = accepted(self._sock)
+                sock, name = accepted(self._sock, self._family)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -49,12 +50,14 @@ class Listener:
             self._runner.log.trouble(f"accepting pauses: {why}")
             self._poller.remove(self._sock.fileno())
             self._paused = self._poller.loop.call_later(PAUSE_SECONDS, self.resume)
+            self._runner.waiting.add(self)
 
     def resume(self) -> None:
         """Accept again, if it was paused."""
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
+            self._runner.waiting.discard(self)
             if self._listening:
                 self._poller.add(self._sock.fileno(), self, select.EPOLLIN)
 
@@ -67,3 +70,4 @@ class Listener:
             else:
                 self._paused.cancel()
                 self._paused = None
+                self._runner.waiting.discard(self)

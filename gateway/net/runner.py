@@ -6,14 +6,14 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.address import Address, Endpoint, Name
 from gateway.net.dialer import Attempt, dial, dial_any
 from gateway.net.lookup import LookupFailed, Lookups
-from gateway.net.loop import READ, Handler, Poller
+from gateway.net.loop import READ, Handler, Poller, Resumable
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
 from gateway.net.sockets import Socket, address_of, endpoint_of, text_of
@@ -96,7 +96,8 @@ class Runner:
         self.fronts: dict[Front, None] = {}
         #: connections that hold a place
         self.open = 0
-        self.room: Callable[[], None] | None = None
+        #: who paused for want of a place
+        self.waiting: set[Resumable] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle_step = max(0.05, min(SWEEP_SECONDS * 10, limits.idle / 4))
         self._idle_due = context.clock() + self._idle_step
@@ -131,8 +132,9 @@ class Runner:
     def left(self) -> None:
         """A connection gave its place back."""
         self.open -= 1
-        if self.room is not None:
-            self.room()
+        if self.waiting:
+            for listener in tuple(self.waiting):
+                listener.resume()
 
     def relay_ended(self, relay: Relay, end: str) -> None:
         """A relay is over: write it down and free its place."""

@@ -39,11 +39,11 @@ def outgoing(endpoint: Endpoint) -> Socket:
     return sock
 
 
-def accepted(listener: socket.socket) -> tuple[Socket, Any]:
+def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:
     """A client's non-blocking socket and its name. Raises BlockingIOError when nobody waits, and other OSErrors."""
     # What socket.accept() does first; the rest of it makes a socket.socket.
     fd, name = listener._accept()  # type: ignore[attr-defined]
-    sock = Socket(listener.family, socket.SOCK_STREAM, 0, fd)
+    sock = Socket(family, socket.SOCK_STREAM, 0, fd)
     sock.setblocking(False)
     return sock, name
 

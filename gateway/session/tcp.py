@@ -106,6 +106,7 @@ class Session:
         "_source_address",
         "_started",
         "_user",
+        "_words",
         "state",
     )
 
@@ -205,7 +206,8 @@ class Session:
         else:
             self._address = self._host
         self._egress = egress
-        self._context.journal.line(f"connected -- {self._what()}")
+        what = self._words = self._what()
+        self._context.journal.line("connected -- " + what)
         actions.send(negotiation.send(Reply(_SUCCEEDED, bound)))
         self._forget()
         actions.start_relay(negotiation.trailing_data)
@@ -230,8 +232,9 @@ class Session:
         """The relay is over: bytes client to target, target to client, and why it ended."""
         self._enter(_ENDED)
         journal = self._context.journal
-        counts = f"{sent} bytes from {self._source()}, {received} bytes from {self._host}"
-        journal.line(f"terminated -- {self._what()}.  {counts}")
+        journal.line(
+            f"terminated -- {self._words}.  {sent} bytes from {self._source()}, {received} bytes from {self._host}"
+        )
         journal.record(self._record(Result.CONNECTED, end, sent, received))
 
     def abandoned(self, why: str) -> None:

@@ -148,6 +148,8 @@ class Journal:
         self._second = 0
         self._stamp = ""
         self._head = ""
+        self._millisecond = 0
+        self._now = ""
 
     def attach(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
         """From now on gather lines, and write them by ``schedule(seconds, function)``; also names the new process."""
@@ -174,11 +176,14 @@ class Journal:
 
     def timestamp(self) -> str:
         """Now, as RFC 3339 in UTC with milliseconds."""
-        now = self._wall()
-        second = int(now)
-        if second != self._second:
-            self._tick(second)
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        millisecond = int(self._wall() * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._tick(second)
+            self._now = f"{self._stamp}.{rest:03d}Z"
+        return self._now
 
     def flush(self) -> None:
         """Write what waits; try again later if a target does not take it."""

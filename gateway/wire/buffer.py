@@ -90,11 +90,11 @@ class Inbox:
     def _hang_up(self) -> None:
         """The negotiation is over without success: keep nothing, hear nothing."""
         self._deaf = True
-        self._settled = False
         self._data = b""
 
     def _fail(self, error: ProtocolError) -> None:
-        self._failure = error
+        """The first error stays; what is wrong after it follows from it."""
+        self._failure = self._failure or error
         self._hang_up()
 
     def _misuse(self, fact: str) -> LocalProtocolError:

@@ -92,7 +92,7 @@ def test_curl_hears_why_it_was_refused(guarded: Sockd, web: str) -> None:
 @pytest.mark.parametrize(
     ("size", "crowd_size", "crowd_rate"),
     [
-        pytest.param(64 * MIB, 65_536, 24_576, id="64 MiB"),
+        pytest.param(64 * MIB, 262_144, 65_536, id="64 MiB"),
         pytest.param(1024 * MIB, 2 * MIB, 131_072, id="1 GiB", marks=pytest.mark.full),
     ],
 )

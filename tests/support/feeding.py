@@ -263,12 +263,12 @@ def _check_failure(peer: ServerNegotiation | ClientNegotiation, error: RemotePro
         assert error.reply == wanted.reply
     else:
         assert_response(error.reply, wanted.status)
-    with pytest.raises(RemoteProtocolError, match=re.escape(error.fact)) as again:
-        peer.next_event()
-    assert again.value.reply == b""
     if isinstance(peer, ServerNegotiation):
         with pytest.raises(LocalProtocolError):
             peer.send(Reply(Reply5.SUCCEEDED))
+    with pytest.raises(RemoteProtocolError, match=re.escape(error.fact)) as again:
+        peer.next_event()
+    assert again.value.reply == b""
 
 
 def assert_response(reply: bytes, status: int) -> None:

@@ -68,6 +68,13 @@ def test_a_prefix_of_one_host_is_its_address() -> None:
     assert print_prefix(AddressPattern(6, 0, 0)) == "::/0"
 
 
+def test_the_unspecified_address_is_not_printed_as_a_command() -> None:
+    unspecified = AddressPattern(6, 0, (1 << 128) - 1)
+    rule = AccessRule(NOWHERE, Action.DENY, unspecified, unspecified)
+    assert print_rule(rule) == "deny ::/128 ::/128"
+    assert unplaced(parse_access(print_rule(rule), PATH, SERVICES)).rules == (rule,)
+
+
 def test_default_settings_are_printed_in_full() -> None:
     printed = print_settings(Settings())
     assert printed.startswith(

@@ -1,6 +1,7 @@
 """Every restriction that can be written and is not held must refuse the file."""
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from gateway.place import Place, Problem
 from gateway.policy.enforced import UNENFORCED, rule_problems
 from tests.support.rules import USERS, Users, file, rule
 
-VALUES = {
+VALUES: dict[str, Any] = {
     "auth": frozenset({"password"}),
     "method": frozenset({"connect"}),
     "hours": (Hours(frozenset({0}), 0, 1440),),

@@ -29,7 +29,8 @@ EXAMPLE = question("10.0.0.1", "192.0.2.1", 80, "fred")
 )
 def test_the_reach_of_a_destination(pattern: str, name: str | None, target: str | None, reached: Reach) -> None:
     asked = None if name is None else question("10.0.0.1", name).host
-    assert reach(host(pattern), asked if isinstance(asked, str) else None, target and address(target)) is reached
+    found = None if target is None else address(target)
+    assert reach(host(pattern), asked if isinstance(asked, str) else None, found) is reached
 
 
 def test_a_line_that_matches_misses_nothing() -> None:

@@ -39,7 +39,7 @@ class TestLinesThatNeverMatch:
                 [rule("deny 10.0.0.0/8 .example.com"), rule("permit 10.0.0.0/8 www.example.com")],
                 1,
                 2,
-                id="a name below",
+                id="a name",
             ),
             pytest.param(
                 [rule("deny 10.0.0.0/8", port="ge 80"), rule("permit 10.0.0.0/8", port="in 80,443")], 1, 2, id="ports"
@@ -66,9 +66,7 @@ class TestLinesThatNeverMatch:
             pytest.param([rule("deny 10.0.0.0/8", user="fred"), rule("permit 10.0.0.0/8")], id="one user of all"),
             pytest.param([rule("deny 10.0.0.0/8 com"), rule("permit 10.0.0.0/8 .com")], id="one name of all below"),
             pytest.param([rule("deny 10.0.0.0/8 0.0.0.0/0"), rule("permit 10.0.0.0/8 com")], id="IPv6 is left"),
-            pytest.param(
-                [rule("deny 10.0.0.0/8", port="in 1,9"), rule("permit 10.0.0.0/8", port="in 1-9")], id="a gap"
-            ),
+            pytest.param([rule("deny 10.0.0.0/8", port="in 1,9"), rule("permit 10.0.0.0/8", port="in 1-9")], id="gap"),
         ],
     )
     def test_a_line_of_which_something_is_left(self, rules: list[AccessRule]) -> None:

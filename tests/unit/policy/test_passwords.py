@@ -1,5 +1,7 @@
 """The passwords file, and the check that tells nobody which users exist."""
 
+import base64
+import re
 import time
 
 import pytest
@@ -24,19 +26,23 @@ def faults(*lines: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_the_hash_is_the_one_of_rfc_7914() -> None:
-    """§12, second vector: N 1024, r 8, p 16, salt NaCl; our bounds on p and the salt do not reach it, the form does."""
-    entry = make_entry("u", "password", b"NaClNaCl", Cost(10, 8, 1))
-    assert entry.startswith("u:$scrypt$ln=10,r=8,p=1$TmFDbE5hQ2w$")
-    assert passwords(entry).verify(b"u", b"password")
+RFC_7914 = bytes.fromhex(
+    "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2"
+    "d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887"
+)
+"""§12, the vector with N 16384, r 8, p 1, password pleaseletmein, salt SodiumChloride."""
 
 
-def test_a_line_of_another_program_is_read() -> None:
-    """The modular crypt form: base64 without padding; this one was computed with openssl kdf SCRYPT."""
-    line = "joe:$scrypt$ln=10,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$"
-    digest = make_entry("joe", "correct horse", SALT, Cost(10, 8, 1)).rpartition("$")[2]
-    assert passwords(line + digest).verify(b"joe", b"correct horse")
-    assert passwords(f"{line}{digest}=").verify(b"joe", b"correct horse")
+@pytest.mark.parametrize("padding", [pytest.param(b"", id="without padding"), pytest.param(b"=", id="with padding")])
+def test_the_vector_of_rfc_7914_in_the_form_of_the_file(padding: bytes) -> None:
+    salt, digest = (base64.b64encode(octets).rstrip(b"=") + padding for octets in (b"SodiumChloride", RFC_7914))
+    found = passwords(f"fred:$scrypt$ln=14,r=8,p=1${salt.decode()}${digest.decode()}")
+    assert found.verify(b"fred", b"pleaseletmein")
+    assert not found.verify(b"fred", b"pleaseletmeout")
+
+
+def test_the_form_of_a_line() -> None:
+    assert re.fullmatch(r"fred:\$scrypt\$ln=10,r=1,p=1\$MDEyMzQ1Njc4OWFiY2RlZg\$[A-Za-z0-9+/]{43}", FRED)
 
 
 @pytest.mark.parametrize(

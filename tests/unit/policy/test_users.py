@@ -164,6 +164,6 @@ class TestUserFiles:
 
     def test_a_group_is_asked_for_once(self, machine: Host) -> None:
         for _ in range(3):
-            assert machine.files.group("staff") == {"joe"}
+            assert machine.files.group("staff") == frozenset({"joe"})
             assert machine.files.group("wheel") is None
         assert machine.groups == ["staff", "wheel"]

@@ -74,6 +74,17 @@ def test_what_basic_can_not_carry_is_not_sent(credentials: Credentials) -> None:
 
 
 @pytest.mark.parametrize(
+    "credentials",
+    [
+        pytest.param(Credentials(b"a" * 255, b"b" * 255), id="255 bytes each"),
+        pytest.param(Credentials(b"", b""), id="nothing at all"),
+    ],
+)
+def test_the_longest_and_the_shortest_are_sent(credentials: Credentials) -> None:
+    assert auth.decode_basic(auth.encode_basic(credentials)) == credentials
+
+
+@pytest.mark.parametrize(
     ("pair", "fits"),
     [
         pytest.param(b"a" * 255 + b":" + b"b" * 255, True, id="255 bytes each"),
