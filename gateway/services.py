@@ -37,7 +37,7 @@ def parse_services(text: str) -> Services:
         if len(words) < 2 or not words[1].endswith("/tcp"):
             continue
         number = words[1].removesuffix("/tcp")
-        if not (number.isascii() and number.isdigit() and int(number) <= 0xFFFF):
+        if not (number.isascii() and number.isdigit() and len(number) <= 5 and int(number) <= 0xFFFF):
             continue
         port = int(number)
         names.setdefault(port, words[0])

@@ -5,7 +5,7 @@ A rule keeps the place where it was written for ever, so that a decision, a reco
 
 import enum
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.address import Name
 from gateway.place import Place, Problem
@@ -190,10 +190,11 @@ class AccessRule:
     options: Options = NO_OPTIONS
     command: str | None = None
 
-    @property
-    def label(self) -> str:
-        """``sockd.conf:17``: the file's name without its folders, and the line; for records and reasons."""
-        return f"{os.path.basename(self.place.path)}:{self.place.line}"
+    #: ``sockd.conf:17``: the file's name without its folders, and the line; for records and reasons
+    label: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", f"{os.path.basename(self.place.path)}:{self.place.line}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _guard_words(
         asked = (outer,) if inner is None else (outer, inner)
         return "; ".join(_lifted_words(policy, question, address) for address in asked)
     if decision.rule is not None and decision.rule.action is Action.PERMIT:
-        return "refuses: " + decision.reason.removeprefix("guard: ")
+        return f"refuses what {decision.rule.label} permits"
     return "not asked, as no line permits"
 
 
