@@ -27,6 +27,7 @@ from gateway.policy.enforced import rule_problems
 from gateway.policy.linear import first_match
 
 PROGRAM = "test_sockd_conf"
+USAGE = f"{PROGRAM} [-i] [-I] [-B] [-C conf_file] [-R route_file] user src_addr dst_addr {{service,port}}"
 ACCESS_PATH = "/etc/sockd.conf"
 ROUTE_PATH = "/etc/sockd.route"
 DENIED, PERMITTED, FAILED = 0, 1, 255
@@ -79,27 +80,28 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"Unable to open config file ({options.C})\n{error}")
         return DENIED
     file = parse_access(text, options.C, services)
-    simulated = options.i or options.I or options.B
-    test = _Test(
-        options,
-        file,
-        Listing.of(text, options.C),
-        Question(source, host, port, options.user, minute=_now()),
-        destination,
-        Substitutions(
-            client_name=options.source,
-            client_address=str(source),
-            command="connect",
-            process=str(os.getpid()),
-            service=services.name(port),
-            port=str(port),
-            user=options.user,
-            destination_name=options.destination,
-            destination_address=str(destination),
-            ident=UNKNOWN_USER if simulated else options.user,
-        ),
-    )
+    question = Question(source, host, port, options.user, minute=_now())
+    substitutions = _substitutions(options, services.name(port), question, destination)
+    test = _Test(options, file, Listing.of(text, options.C), question, destination, substitutions)
     return _check_route(test) if _permitted(test) else DENIED
+
+
+def _substitutions(
+    options: argparse.Namespace, service: str, question: Question, destination: Address
+) -> Substitutions:
+    simulated = options.i or options.I or options.B
+    return Substitutions(
+        client_name=options.source,
+        client_address=str(question.source),
+        command="connect",
+        process=str(os.getpid()),
+        service=service,
+        port=str(question.port),
+        user=options.user,
+        destination_name=options.destination,
+        destination_address=str(destination),
+        ident=UNKNOWN_USER if simulated else options.user,
+    )
 
 
 def _permitted(test: _Test) -> bool:
@@ -200,7 +202,7 @@ class _Parser(argparse.ArgumentParser):
     @classmethod
     def of_program(cls) -> "_Parser":
         """The command line of the program."""
-        parser = cls(prog=PROGRAM, add_help=False, allow_abbrev=False)
+        parser = cls(prog=PROGRAM, usage=USAGE, add_help=False, allow_abbrev=False)
         parser.add_argument("-i", action="store_true", help="as if no identd answered, which -i lets pass")
         parser.add_argument("-I", action="store_true", help="as if no identd answered, which -I does not let pass")
         parser.add_argument("-B", action="store_true", help="as if identd named another user")

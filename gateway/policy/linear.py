@@ -24,7 +24,7 @@ from gateway.policy.decision import (
 )
 from gateway.policy.destination import Guard, find_zone
 from gateway.policy.pattern import is_everywhere, is_prefix, normal, port_ranges, week_minutes, within
-from gateway.policy.users import UserSource, members_of
+from gateway.policy.users import UserSource, is_member, members_of
 from gateway.wire.constants import Method
 
 
@@ -66,7 +66,7 @@ def mismatches(rule: AccessRule, question: Question, users: UserSource) -> tuple
     options = rule.options
     source = normal(rule.source)
     tests = {
-        Field.USER: not rule.users or question.user in members_of(rule.users, users),
+        Field.USER: not rule.users or is_member(question.user, rule.users, users),
         Field.SOURCE: isinstance(source, Anyone)
         or (isinstance(source, AddressPattern) and source.covers(*plain(question.source))),
         Field.PORT: any(low <= question.port <= high for low, high in port_ranges(rule.ports)),

@@ -69,6 +69,21 @@ def members_of(items: tuple[UserItem, ...], source: UserSource) -> frozenset[str
     return frozenset(found - {""})
 
 
+def is_member(user: str, items: tuple[UserItem, ...], source: UserSource) -> bool:
+    """Whether `members_of` has this user, without gathering all the others."""
+    return user != "" and any(_names(item, user, source) for item in items)
+
+
+def _names(item: UserItem, user: str, source: UserSource) -> bool:
+    match item:
+        case UserName(name):
+            return user == name
+        case UserFile(path):
+            return user in source.file(path)
+        case UserGroup(name):
+            return user in (source.group(name) or ())
+
+
 class _Watched:
     """One user file: its last good contents, and what they were read from."""
 

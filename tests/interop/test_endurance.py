@@ -95,19 +95,18 @@ def test_slow_clients_do_not_stop_a_good_one(tmp_path_factory: pytest.TempPathFa
             dripping.join()
 
 
-def fill(daemon: Sockd, port: int, most: int = 200) -> list[Wire]:
-    """Open sessions one after the other until one is not answered; returns those that run, that one's wire closed."""
+def fill(daemon: Sockd, port: int, stack: contextlib.ExitStack) -> list[Wire]:
+    """Open sessions one after the other until one is not answered; returns those that run."""
     running: list[Wire] = []
-    while len(running) < most:
-        wire = Wire(daemon.port, timeout=0.3)
+    for _ in range(200):
+        wire = stack.enter_context(Wire(daemon.port, timeout=0.3))
         try:
-            granted = connect5(wire, "127.0.0.1", port).code == 0
+            if connect5(wire, "127.0.0.1", port).code:
+                break
         except TimeoutError:
-            granted = False
-        if not granted:
-            wire.socket.close()
             break
         running.append(wire)
+    wire.socket.close()
     return running
 
 
@@ -120,7 +119,7 @@ def test_out_of_descriptors_accepting_pauses_and_recovers(tmp_path_factory: pyte
         contextlib.ExitStack() as stack,
     ):
         rest = warm_up(daemon, target.port)
-        running = fill(daemon, target.port)
+        running = fill(daemon, target.port, stack)
         assert 10 < len(running) < 64
         waiting = [stack.enter_context(Wire(daemon.port, timeout=10)) for _ in range(60)]
         for wire in waiting:
@@ -135,6 +134,7 @@ def test_out_of_descriptors_accepting_pauses_and_recovers(tmp_path_factory: pyte
             wire.socket.close()
         for wire in waiting:
             assert len(wire.read_to_end()) == 8 + 1024
+            wire.socket.close()
         assert eventually(lambda: sockets(daemon) == rest, within=5)
 
 

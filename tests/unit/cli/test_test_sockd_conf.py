@@ -14,9 +14,13 @@ from gateway.cli.test_sockd_conf import run
 
 PROGRAM = Path(sys.executable).with_name("test_sockd_conf")
 VECTORS = tomllib.loads((Path(__file__).parents[2] / "vectors" / "test_sockd_conf.toml").read_text())
+named_services = pytest.mark.skipif(
+    not Path("/etc/services").exists(), reason="this host has no /etc/services (Debian package netbase)"
+)
 PORTS = {"ftp": 21, "telnet": 23, "70": 70}
 
 
+@named_services
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["args"]) for vector in VECTORS["test"]])
 def test_the_distributions_own_tests(vector: dict[str, Any], tmp_path: Path) -> None:
     config, route, mailbox = tmp_path / "sockd.conf", tmp_path / "sockd.route", tmp_path / "mail"
@@ -115,6 +119,7 @@ class TestIdent:
 
 
 class TestCommands:
+    @named_services
     def test_every_code(self, program: Runner, tmp_path: Path) -> None:
         config = "permit 10.0.0.0/8 : echo '%A %a %c %S %s %U %u %Z %z %%' >$OUT\n"
         program("fr;ed 10.0.0.1 192.0.2.9 ftp", config)
@@ -152,8 +157,7 @@ class TestRoute:
     def test_a_route_file_with_mistakes_is_an_error(self, program: Runner) -> None:
         status, said = program(ASK, "permit 10.0.0.0/8\n", "192.0.2.1 10.0.0.0\n")
         assert status == 255
-        assert said[-1].endswith("sockd.route:1:11: a line has 3 fields, not 2: the interface's address, the destination "
-                                 "and its mask")  # fmt: skip
+        assert "sockd.route:1:11: a line has 3 fields, not 2" in said[-1]
 
 
 class TestWrongUse:
@@ -179,8 +183,8 @@ class TestWrongUse:
         with pytest.raises(SystemExit) as caught:
             run(arguments.split())
         assert caught.value.code == 255
-        assert capsys.readouterr().err.startswith(
-            "usage: test_sockd_conf [-i] [-I] [-B] [-C conf_file] [-R route_file]"
+        assert capsys.readouterr().err.splitlines()[0] == (
+            "usage: test_sockd_conf [-i] [-I] [-B] [-C conf_file] [-R route_file] user src_addr dst_addr {service,port}"
         )
 
     def test_a_config_file_that_can_not_be_opened_denies(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,8 +207,8 @@ def test_the_guard_does_not_apply(program: Runner) -> None:
 
 
 def test_a_host_may_be_a_name_as_in_the_original(program: Runner) -> None:
-    status, said = program("fred localhost localhost 80", "permit 127.0.0.0/8 .localhost\npermit ::1 .localhost\n",
-                           "192.0.2.1 127.0.0.0 255.0.0.0\n")  # fmt: skip
+    config = "permit 127.0.0.0/8 .localhost\npermit ::1 .localhost\n"
+    status, said = program("fred localhost localhost 80", config, "192.0.2.1 127.0.0.0 255.0.0.0\n")
     assert status == 1
     assert said[0].startswith("Line ")
 

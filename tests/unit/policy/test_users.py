@@ -4,7 +4,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem
-from gateway.policy.users import LINE_LIMIT, RECHECK, UserFiles, members_of, parse_users
+from gateway.policy.users import LINE_LIMIT, RECHECK, UserFiles, is_member, members_of, parse_users
 from tests.support.rules import USERS, users
 
 PATH = "/etc/goodusers"
@@ -47,6 +47,8 @@ def test_a_line_of_1023_characters_is_read_and_one_of_1024_is_refused() -> None:
 )
 def test_who_is_on_a_list(items: str, found: set[str]) -> None:
     assert members_of(users(items), USERS) == found
+    for user in ("", "ann", "fred", "julie", "joe", "Fred", "staff", "/etc/good"):
+        assert is_member(user, users(items), USERS) == (user in found)
 
 
 class Host:

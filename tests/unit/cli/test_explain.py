@@ -1,0 +1,232 @@
+"""``sockctl explain``: what it prints, and its exit status."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli import explain
+from gateway.net.lookup import LookupFailed
+
+RULES = """\
+# who may go where
+deny *=joe 10.0.0.0/8
+deny 10.0.0.0/8 .evil.example
+deny 10.0.0.0/8 198.51.100.0/24 eq 443 report
+permit 10.0.0.0/8 127.0.0.1/32 eq 8080
+permit 10.0.0.0/8 ALL in 80,443 \\
+   hours=Mon-Fri/08:00-18:00
+permit 10.0.0.0/8 auth=password method=udp
+"""
+Runner = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Runs ``sockctl explain`` on a ``sockd.conf``; status, output, errors."""
+    monkeypatch.setenv("LOCALDOMAIN", "")  # set by the command itself; this gives it back
+    path = tmp_path / "sockd.conf"
+    path.write_text(RULES)
+
+    def start(*words: str, source: str = "10.1.2.3", at: str = "Mon 14:30", rules: str | None = None) -> Any:
+        if rules is not None:
+            path.write_text(rules)
+        parser = argparse.ArgumentParser()
+        explain.add_arguments(parser)
+        options = parser.parse_args(["-C", str(path), "--from", source, "--at", at, *words])
+        return explain.run(options), *capsys.readouterr()
+
+    return start
+
+
+def test_a_permitted_address_with_everything_there_is_to_say(command: Runner) -> None:
+    status, out, errors = command("--to", "198.51.100.7:443", "--user", "fred")
+    assert (status, errors) == (0, "")
+    assert (
+        out
+        == """\
+request  connect from 10.1.2.3 to 198.51.100.7 port 443 (user 'fred', auth=none, Mon 14:30)
+address  198.51.100.7
+  PERMIT: permitted by sockd.conf:6
+  line 6: permit 10.0.0.0/8 ALL in 80,443    hours=Mon-Fri/08:00-18:00
+  guard: 198.51.100.7 is not guarded
+  would be denied, if it did not only report, by
+    line 4: deny 10.0.0.0/8 198.51.100.0/24 eq 443 report
+  nearly matched before:
+    line 2: deny *=joe 10.0.0.0/8
+      user 'fred' is not on its list
+    line 3: deny 10.0.0.0/8 .evil.example
+      the request has the address 198.51.100.7, not the name .evil.example
+    line 5: permit 10.0.0.0/8 127.0.0.1/32 eq 8080
+      destination 198.51.100.7 is not in 127.0.0.1/32
+      port 443 is not eq 8080
+result   PERMIT
+"""
+    )
+
+
+def test_a_name_is_shown_before_and_after_its_look_up(command: Runner) -> None:
+    status, out, _ = command("--to", "WWW.example.com.:80", "--address", "127.0.0.1", "--address", "192.0.2.9")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[1:3] == ["name     www.example.com", "  RESOLVE: sockd.conf:6 could permit it, its addresses decide"]
+    assert "  DENY: guard: 127.0.0.1 is loopback, and sockd.conf:6 does not name it" in lines
+    assert "  PERMIT: permitted by sockd.conf:6" in lines
+
+
+def test_names_are_looked_up_as_the_daemon_does(command: Runner) -> None:
+    status, out, _ = command("--to", "localhost:80")
+    assert status == 1
+    assert "is loopback, and sockd.conf:6 does not name it" in out
+
+
+def test_a_name_that_can_not_be_looked_up_can_not_be_told(command: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> list[Any]:
+        assert name == "nosuch.example"
+        raise LookupFailed("it is unknown")
+
+    monkeypatch.setattr(explain, "system_lookup", refuse)
+    status, out, errors = command("--to", "nosuch.example:80")
+    assert (status, out) == (2, "")
+    assert errors.startswith("sockctl explain: nosuch.example can not be looked up: it is unknown; --address")
+
+
+def test_a_denied_name_is_not_looked_up(command: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "system_lookup", lambda name: pytest.fail(f"{name} was looked up"))
+    status, out, _ = command("--to", "x.evil.example:80")
+    assert status == 1
+    assert "  DENY: denied by sockd.conf:3\n  line 3: deny 10.0.0.0/8 .evil.example\n" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        pytest.param(["--to", "192.0.2.1:80"], 0, id="in hours"),
+        pytest.param(["--to", "192.0.2.1:80", "--at", "Sun 14:30"], 1, id="on another day"),
+        pytest.param(["--to", "192.0.2.1:80", "--at", "Mon 17:59"], 0, id="the last minute"),
+        pytest.param(["--to", "192.0.2.1:80", "--at", "Mon 18:00"], 1, id="the minute after it"),
+        pytest.param(["--to", "192.0.2.1:80", "--user", "joe"], 1, id="another user"),
+        pytest.param(["--to", "192.0.2.1:80", "--from", "11.0.0.1"], 1, id="another source"),
+        pytest.param(["--to", "192.0.2.1:80", "--from", "::ffff:10.0.0.1"], 0, id="a mapped source"),
+        pytest.param(["--to", "192.0.2.1:5060", "--method", "udp"], 1, id="udp without a password"),
+        pytest.param(["--to", "192.0.2.1:5060", "--method", "udp", "--auth", "password"], 0, id="udp with a password"),
+        pytest.param(["--to", "[::ffff:127.0.0.1]:8080"], 0, id="a mapped destination that is named"),
+        pytest.param(["--to", "[2001:db8::1]:443"], 0, id="an IPv6 destination"),
+        pytest.param(["--to", "127.1:80"], 1, id="a name that no rule shall see"),
+        pytest.param(["--to", "[::1]:80"], 1, id="the guard"),
+    ],
+)
+def test_the_exit_status(command: Runner, words: list[str], status: int) -> None:
+    assert command(*words)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["--to", "192.0.2.1"], "HOST:PORT is expected", id="no port"),
+        pytest.param(["--to", "192.0.2.1:"], "no port", id="an empty port"),
+        pytest.param(["--to", "192.0.2.1:65536"], "no port", id="a port over 65535"),
+        pytest.param(["--to", "2001:db8::1:443"], "an IPv6 address in brackets", id="IPv6 without brackets"),
+        pytest.param(["--to", "[example.com]:443"], "no IPv6 address between the brackets", id="a name in brackets"),
+        pytest.param(["--to", "192.0.2.1:80", "--address", "192.0.2.2"], "has an address already", id="two addresses"),
+    ],
+)
+def test_what_can_not_be_asked(command: Runner, words: list[str], message: str) -> None:
+    status, out, errors = command(*words)
+    assert (status, out) == (2, "")
+    assert errors.startswith("sockctl explain: ")
+    assert message in errors
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--to", "a.b:1", "--from", "10.0.0"], id="a source that is no address"),
+        pytest.param(["--to", "a.b:1", "--at", "Mon 24:00"], id="an hour over 23"),
+        pytest.param(["--to", "a.b:1", "--at", "mon 12:00"], id="a day in small letters"),
+        pytest.param(["--to", "a.b:1", "--auth", "gssapi"], id="a method that is not served"),
+        pytest.param(["--to", "a.b:1", "-f", "gateway.toml"], id="both kinds of files"),
+        pytest.param([], id="no destination"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(command: Runner, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command(*words)
+    assert caught.value.code == 2
+
+
+def test_mistakes_of_the_file_are_all_told(command: Runner) -> None:
+    status, out, errors = command("--to", "192.0.2.1:80", rules="permitt ALL\npermit 10.0.0.0\n")
+    assert (status, out) == (2, "")
+    assert len(errors.splitlines()) == 2
+
+
+def test_what_is_not_enforced_is_told(command: Runner) -> None:
+    status, _, errors = command("--to", "192.0.2.1:80", rules="permit 10.0.0.0/8 rate=10M\n")
+    assert status == 2
+    assert errors.endswith("sockd.conf:1:1: rate= is not enforced by this version; remove it\n")
+
+
+def test_the_dialect_of_1992(command: Runner) -> None:
+    rules = "permit 10.0.0.0 0.255.255.255\n"
+    assert command("--to", "192.0.2.1:80", "--dialect", "1992", rules=rules)[0] == 0
+    assert command("--to", "192.0.2.1:80", rules=rules)[0] == 1
+
+
+def test_json(command: Runner) -> None:
+    status, out, _ = command(
+        "--to", "a.example:443", "--json", "--address", "198.51.100.7", "--address", "2002:7f00:1::"
+    )
+    found = json.loads(out)
+    assert (status, found["result"]) == (0, "permit")
+    assert found["request"] == {
+        "source": "10.1.2.3",
+        "host": "a.example",
+        "port": 443,
+        "user": "",
+        "auth": "none",
+        "method": "connect",
+        "at": "Mon 14:30",
+    }
+    assert found["name"]["result"] == "resolve"
+    first, second = found["addresses"]
+    assert first["line"] == {
+        "label": "sockd.conf:6",
+        "number": 6,
+        "text": "permit 10.0.0.0/8 ALL in 80,443    hours=Mon-Fri/08:00-18:00",
+    }
+    assert first["would_deny"]["number"] == 4
+    assert [near["line"]["number"] for near in first["near"]] == [2, 3, 5]
+    assert second["result"] == "deny"
+    assert second["reason"].endswith("for 127.0.0.1 within 2002:7f00:1::")
+
+
+def test_json_of_a_name_that_no_rule_sees(command: Runner) -> None:
+    status, out, _ = command("--to", "127.1:443", "--json")
+    assert (status, json.loads(out)["result"]) == (1, "deny")
+
+
+def test_settings_name_the_file_the_networks_and_the_dialect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sockd.conf").write_text("permit 10.0.0.0 0.255.255.255\n")
+    (tmp_path / "gateway.toml").write_text(
+        'dialect = "1992"\n[internal]\nnetworks = ["172.16.0.0/12"]\n[files]\naccess = "sockd.conf"\n'
+    )
+    parser = argparse.ArgumentParser()
+    explain.add_arguments(parser)
+    words = ["-f", str(tmp_path / "gateway.toml"), "--from", "10.0.0.1", "--to"]
+    assert explain.run(parser.parse_args([*words, "192.0.2.1:80"])) == 0
+    assert explain.run(parser.parse_args([*words, "172.16.0.1:80"])) == 1
+    assert "172.16.0.1 is on the inside, and sockd.conf:1 does not name it" in capsys.readouterr().out
+
+
+def test_a_missing_file_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    explain.add_arguments(parser)
+    words = ["-f", "/nonexistent/gateway.toml", "--from", "10.0.0.1", "--to", "192.0.2.1:80"]
+    assert explain.run(parser.parse_args(words)) == 2
+    assert capsys.readouterr().err == "/nonexistent/gateway.toml: cannot read: No such file or directory\n"
