@@ -18,7 +18,7 @@ run: $(VENV)/.installed $(STARTER)/gateway.toml  ## sockd in the foreground on 1
 	@echo 'Try, from another terminal:'
 	@echo '  curl --proxy socks5h://127.0.0.1:1080 https://example.com/'
 	@echo 'Rules: $(STARTER)/sockd.conf   Settings: $(STARTER)/gateway.toml   End: Ctrl-C'
-	@exec sh tests/support/foreground.sh $(BIN)/sockd -d -f $(STARTER)/gateway.toml
+	@exec $(BIN)/python -m tests.support.foreground $(BIN)/sockd -d -f $(STARTER)/gateway.toml
 
 test: $(VENV)/.tested debian-test  ## everything that this machine allows, in minutes
 	$(BIN)/pytest -m 'not full'

@@ -6,6 +6,7 @@ here is a named tuple of a version and an integer. ``ipaddress`` still reads and
 
 import ipaddress
 import re
+from socket import inet_ntoa
 from typing import NamedTuple, NewType
 
 from gateway.errors import BadName
@@ -22,10 +23,9 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         """Dotted quad, or the compressed form of RFC 5952."""
-        number = self.number
         if self.version == 4:
-            return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-        return str(ipaddress.IPv6Address(number))
+            return inet_ntoa(self.number.to_bytes(4, "big"))
+        return str(ipaddress.IPv6Address(self.number))
 
     @property
     def packed(self) -> bytes:

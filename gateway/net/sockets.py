@@ -5,26 +5,32 @@ from typing import Any
 
 from gateway.address import Address, Endpoint, plain
 
-_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+_FAMILY = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+_TCP, _NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 
 
 Socket = socket.SocketType
 """The C socket type itself: the data path needs none of what ``socket.socket`` adds, and makes two a session."""
 
 _inet_aton = socket.inet_aton
+_number = int.from_bytes
+_new = tuple.__new__
+"""``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call."""
 
 
 def address_of(text: str) -> Address:
     """From the text of a socket name; an IPv4-mapped address becomes IPv4, a zone is dropped."""
-    if ":" not in text:
-        return Address(4, int.from_bytes(_inet_aton(text), "big"))
-    return plain(Address(6, int.from_bytes(socket.inet_pton(socket.AF_INET6, text.partition("%")[0]), "big")))
+    try:
+        return _new(Address, (4, _number(_inet_aton(text), "big")))
+    except OSError:
+        packed = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+        return plain(Address(6, _number(packed, "big")))
 
 
 def endpoint_of(name: tuple[Any, ...]) -> Endpoint:
     """From what ``getsockname``, ``getpeername`` and ``accept`` give."""
-    return Endpoint(address_of(name[0]), name[1])
+    return _new(Endpoint, (address_of(name[0]), name[1]))
 
 
 def text_of(name: tuple[Any, ...]) -> str:
@@ -34,8 +40,8 @@ def text_of(name: tuple[Any, ...]) -> str:
 
 def outgoing(endpoint: Endpoint) -> Socket:
     """A non-blocking TCP socket for this destination; raises OSError."""
-    sock = Socket(FAMILY[endpoint.address.version], _STREAM)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock = Socket(_FAMILY[endpoint.address.version], _STREAM)
+    sock.setsockopt(_TCP, _NODELAY, 1)
     return sock
 
 
@@ -43,7 +49,7 @@ def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:
     """A client's non-blocking socket and its name. Raises BlockingIOError when nobody waits, and other OSErrors."""
     # What socket.accept() does first; the rest of it makes a socket.socket.
     fd, name = listener._accept()  # type: ignore[attr-defined]
-    sock = Socket(family, socket.SOCK_STREAM, 0, fd)
+    sock = Socket(family, _STREAM, 0, fd)
     sock.setblocking(False)
     return sock, name
 
@@ -53,7 +59,7 @@ def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:
 
     TCP_NODELAY and SO_KEEPALIVE are inherited by the accepted sockets (Linux), which saves their setting each time.
     """
-    family = FAMILY[endpoint.address.version]
+    family = _FAMILY[endpoint.address.version]
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

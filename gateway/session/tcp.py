@@ -20,6 +20,7 @@ from gateway.policy.decision import Result as Verdict
 from gateway.session.context import Context
 from gateway.session.ports import Actions
 from gateway.session.record import Record, Result, escape
+from gateway.wire import express
 from gateway.wire.constants import ERRNO_TO_REPLY, Command, Method, Protocol, Reply4, Reply5
 from gateway.wire.events import (
     NEED_DATA,
@@ -73,6 +74,9 @@ WAITING_FOR = MappingProxyType(
 )
 """What a session that timed out was waiting for, in the words of its record."""
 
+_new = tuple.__new__
+"""``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call; used once a connection each."""
+
 _CHOOSE = {method: MethodChosen(method) for method in (Method.NONE, Method.PASSWORD, Method.UNACCEPTABLE)}
 _SUCCEEDED = Reply5.SUCCEEDED
 _CONNECT = Command.CONNECT
@@ -93,6 +97,7 @@ class Session:
         "_context",
         "_decision",
         "_egress",
+        "_greeted",
         "_host",
         "_ident",
         "_method",
@@ -116,7 +121,9 @@ class Session:
         self._source_address = source
         self._context = context
         self._actions = actions
-        self._negotiation = ServerNegotiation()
+        #: None while `gateway.wire.express` recognises every message
+        self._negotiation: ServerNegotiation | None = None
+        self._greeted = False
         self._client = client
         self._number = context.new_number()
         self._started = context.clock()
@@ -140,7 +147,22 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Bytes from the client before the relay; ``b""`` is its end of file."""
+        if self._negotiation is None:
+            if self._greeted:
+                request = express.connect_request(data)
+                if request is not None:
+                    self._requested(request)
+                    return
+            elif data == express.GREETING and not self._context.passwords:
+                self._greeted = True
+                self._actions.send(express.ANSWER)
+                return
+        self._received(data)
+
+    def _received(self, data: bytes) -> None:
         negotiation = self._negotiation
+        if negotiation is None:
+            negotiation = self._negotiation = express.greeted() if self._greeted else ServerNegotiation()
         if not data and negotiation.protocol is None:
             self._actions.close()
             self.abandoned("the client closed without a word")
@@ -157,7 +179,7 @@ class Session:
         request = self._request
         if request is None:
             self._enter(_NEGOTIATING)
-            negotiation = self._negotiation
+            negotiation = self._dialogue()
             self._actions.send(negotiation.send(CredentialsChecked(True)))
             self._advance(negotiation)
         elif request.credentials is not None:
@@ -199,7 +221,6 @@ class Session:
         """The answer to `dial`: where the outgoing socket is bound, also as text, and what it is connected to."""
         self._enter(_RELAYING)
         actions = self._actions
-        negotiation = self._negotiation
         if self._permitted is not None:
             self._decision = self._permitted[remote]
             self._address = str(remote)
@@ -208,9 +229,10 @@ class Session:
         self._egress = egress
         what = self._words = self._what()
         self._context.journal.line("connected -- " + what)
-        actions.send(negotiation.send(Reply(_SUCCEEDED, bound)))
+        actions.send(self._answer(_new(Reply, (_SUCCEEDED, bound, None, False))))
+        negotiation = self._negotiation
         self._forget()
-        actions.start_relay(negotiation.trailing_data)
+        actions.start_relay(b"" if negotiation is None else negotiation.trailing_data)
 
     def connect_failed(self, number: int, call: str = "connect()") -> None:
         """The answer to `dial` when no endpoint answered: the errno, and the system call that gave it."""
@@ -250,6 +272,14 @@ class Session:
     def _asked(self) -> Question:
         assert self._question is not None
         return self._question
+
+    def _dialogue(self) -> ServerNegotiation:
+        assert self._negotiation is not None
+        return self._negotiation
+
+    def _answer(self, reply: Reply) -> bytes:
+        negotiation = self._negotiation
+        return express.encode_reply(reply) if negotiation is None else negotiation.send(reply)
 
     def _enter(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:
@@ -314,7 +344,7 @@ class Session:
         if self._request is not None:
             self._end(Result.REFUSED, "wrong password", line, Reply(Reply5.NOT_ALLOWED, challenge=True))
         else:
-            self._actions.send(self._negotiation.send(CredentialsChecked(False)))
+            self._actions.send(self._dialogue().send(CredentialsChecked(False)))
             self._end(Result.REFUSED, "wrong password", line, None)
 
     # Decision
@@ -334,14 +364,10 @@ class Session:
             host = plain(host)
         self._host = str(host)
         context = self._context
-        question = Question(
-            self._source_address,
-            host,
-            request.port,
-            self._user.decode("utf-8", "surrogateescape") if self._user else "",
-            request.command,
-            self._method,
-            context.minute(),
+        user = self._user.decode("utf-8", "surrogateescape") if self._user else ""
+        question = _new(
+            Question,
+            (self._source_address, host, request.port, user, request.command, self._method, context.minute()),
         )
         self._question = question
         if request.command is not _CONNECT:
@@ -350,7 +376,7 @@ class Session:
         decision = context.policy.decide(question)
         if decision.result is _PERMIT:
             assert isinstance(host, Address)
-            self._permit(decision, (Endpoint(host, request.port),))
+            self._permit(decision, (_new(Endpoint, (host, request.port)),))
         elif decision.result is _RESOLVE:
             self._decision = decision
             self._enter(_RESOLVING)
@@ -446,7 +472,7 @@ class Session:
         actions = self._actions
         journal = self._context.journal
         if reply is not None:
-            actions.send(self._negotiation.send(reply))
+            actions.send(self._answer(reply))
         self._enter(_ENDED)
         journal.line(line)
         journal.record(self._record(result, end, 0, 0))

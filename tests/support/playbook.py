@@ -1,4 +1,4 @@
-"""Conversations of one session as expressions: ``assert play() >> Received(b"...") << Sent(b"...") << Dialled("...")``.
+"""Conversations of one session as expressions: ``assert Playbook() >> Received(b"...") << Sent(b"...") << Dialled("...")``.
 
 ``>>`` gives the session an event, ``<<`` says what must follow from it, in order; what follows and is not said fails at
 the next event, or at the end of the expression. The session is real, so are its rules, compiled from the text of a
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.address import Address, Endpoint, Name
+from gateway.address import Endpoint, Name
 from gateway.config.access import parse_access
 from gateway.config.rules import AccessFile, IdentLevel
 from gateway.policy.access import AccessPolicy
@@ -215,7 +215,7 @@ def recorded(**fields: object) -> Recorded:
 Event = Callable[["Playbook"], None]
 
 
-def Received(*data: bytes) -> Event:  # noqa: N802 - an event reads as a value
+def Received(*data: bytes) -> Event:
     """The client sent this, each piece by itself; ``b""`` is its end of file."""
 
     def happen(play: "Playbook") -> None:
@@ -225,27 +225,27 @@ def Received(*data: bytes) -> Event:  # noqa: N802 - an event reads as a value
     return happen
 
 
-def PasswordChecked(accepted: bool) -> Event:  # noqa: N802
+def PasswordChecked(accepted: bool) -> Event:
     """The verifier's answer."""
     return lambda play: play.session.password_checked(accepted)
 
 
-def Resolved(*texts: str) -> Event:  # noqa: N802
+def Resolved(*texts: str) -> Event:
     """The addresses of the name."""
     return lambda play: play.session.resolved(tuple(map(address, texts)))
 
 
-def LookupFailed(fact: str) -> Event:  # noqa: N802
+def LookupFailed(fact: str) -> Event:
     """There are none."""
     return lambda play: play.session.lookup_failed(fact)
 
 
-def IdentAnswered(user: str | None) -> Event:  # noqa: N802
+def IdentAnswered(user: str | None) -> Event:
     """What identd said, with the endpoints of the question."""
     return lambda play: play.session.ident_answered(user, play.asked_endpoints)
 
 
-def Connected(remote: str | None = None, bound: str = BOUND) -> Event:  # noqa: N802
+def Connected(remote: str | None = None, bound: str = BOUND) -> Event:
     """The connection stands; ``remote`` is the first endpoint's address unless it says otherwise."""
 
     def happen(play: "Playbook") -> None:
@@ -255,27 +255,27 @@ def Connected(remote: str | None = None, bound: str = BOUND) -> Event:  # noqa: 
     return happen
 
 
-def ConnectFailed(number: int, call: str = "connect()") -> Event:  # noqa: N802
+def ConnectFailed(number: int, call: str = "connect()") -> Event:
     """No endpoint answered."""
     return lambda play: play.session.connect_failed(number, call)
 
 
-def TimedOut() -> Event:  # noqa: N802
+def TimedOut() -> Event:
     """The limit of the present state has passed."""
     return lambda play: play.session.timed_out()
 
 
-def Ended(sent: int, received: int, end: str = "the client closed") -> Event:  # noqa: N802
+def Ended(sent: int, received: int, end: str = "the client closed") -> Event:
     """The relay is over."""
     return lambda play: play.session.ended(sent, received, end)
 
 
-def Abandoned(why: str = "reset by the client") -> Event:  # noqa: N802
+def Abandoned(why: str = "reset by the client") -> Event:
     """The client is gone."""
     return lambda play: play.session.abandoned(why)
 
 
-def Waited(seconds: float) -> Event:  # noqa: N802
+def Waited(seconds: float) -> Event:
     """Time passes."""
 
     def happen(play: "Playbook") -> None:
@@ -363,8 +363,3 @@ class Playbook:
 
     def _settle(self) -> None:
         assert self.notebook.done[self._seen :] == [], f"after {self._last} this was done too"
-
-
-def play(rules: str = PERMIT, **settings: object) -> Playbook:
-    """A new session; ``settings`` as those of `Playbook`."""
-    return Playbook(rules, **settings)  # type: ignore[arg-type]
