@@ -245,7 +245,7 @@ class _RuleReader:
             self._give_up(index, self._misplaced(word))
         if name in found:
             self._error(index, f"a second '{name}{equals}' on one line")
-        elif name == REPORT_WORD:
+        elif word == REPORT_WORD:
             found[name] = True
             if action is Action.PERMIT:
                 self._error(index, "'report' stands on deny lines only: what would be denied is let through and logged")

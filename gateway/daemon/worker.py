@@ -14,7 +14,7 @@ from gateway.daemon.configuration import Configuration
 from gateway.net.ident import IdentClient
 from gateway.net.listener import Listener
 from gateway.net.lookup import Lookups
-from gateway.net.loop import Handler, Poller
+from gateway.net.loop import PathLoop, Poller
 from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
 from gateway.net.runner import Limits, Runner
@@ -60,7 +60,7 @@ class Worker:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: PathLoop,
         configuration: Configuration,
         listeners: Sequence[socket.socket],
         journal: Journal,
@@ -90,8 +90,9 @@ class Worker:
         )
         limits, pipes = limits_of(configuration, descriptors)
         self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)
-        poller = Poller(loop, self._failed)
+        poller = loop.poller
         self._runner = Runner(
+            loop,
             poller,
             context,
             limits,
@@ -103,9 +104,6 @@ class Worker:
             pipes,
         )
         self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
-
-    def _failed(self, handler: Handler, error: Exception) -> None:
-        self._runner.failed(handler, error)
 
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop."""
@@ -136,7 +134,7 @@ def run_worker(
         drop(account)
     # See gateway.net.lookup: no name is ever completed from the search list.
     os.environ["LOCALDOMAIN"] = ""
-    loop = asyncio.new_event_loop()
+    loop = PathLoop(Poller())
     asyncio.set_event_loop(loop)
     journal.attach(loop.call_later)
     worker = Worker(loop, configuration, listeners, journal, ident, descriptors, prefix)

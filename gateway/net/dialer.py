@@ -147,7 +147,7 @@ async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socke
 async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint]) -> None:
     """`race`, with the same ends as `dial`. Cancelling it gives the attempts up; nobody is told."""
     try:
-        sock = await race(poller.loop, endpoints)
+        sock = await race(asyncio.get_running_loop(), endpoints)
     except OSError as error:
         client.dial_failed(error.errno or 0, "connect()")
         return

@@ -49,7 +49,7 @@ class Listener:
         if self._paused is None:
             self._runner.log.trouble(f"accepting pauses: {why}")
             self._poller.remove(self._sock.fileno())
-            self._paused = self._poller.loop.call_later(PAUSE_SECONDS, self.resume)
+            self._paused = self._runner.loop.call_later(PAUSE_SECONDS, self.resume)
             self._runner.waiting.add(self)
 
     def resume(self) -> None:

@@ -1,21 +1,30 @@
-"""One epoll set nested in an asyncio loop: the callbacks of the data path run on it, without tasks or futures.
+"""The event loop of a worker: the data path's callbacks on one epoll set, and asyncio for everything else.
+
+asyncio waits in its selector. `Poller` is that selector: it waits on the data path's own epoll set, in which asyncio's
+descriptors are nested as one, and calls the handlers of the data path itself. It returns to asyncio only when one of
+asyncio's descriptors is ready, a timer is due, or a handler has asked asyncio for something. So the data path pays for
+no task, future or loop turn, and the two can be mixed freely.
 
 Edge-triggered throughout: a descriptor is registered once, and whoever handles it reads until the kernel has no more,
 or says `Poller.again` and is called once more after the others had their turn.
 
-Descriptors are closed at the end of a turn only (`Poller.close_later`): a number that was closed and used anew within
-one turn would otherwise get the events of its predecessor.
+Descriptors are closed at the end of a round only (`Poller.close_later`): a number that was closed and used anew within
+one round would otherwise get the events of its predecessor.
 """
 
 import asyncio
 import select
-from collections.abc import Callable
-from typing import Protocol
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any, Protocol, TypeVarTuple
+
+_Ts = TypeVarTuple("_Ts")
 
 READ = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 READ_WRITE = READ | select.EPOLLOUT
-EVENTS_A_TURN = 256
-ROUNDS_A_TURN = 4
+EVENTS_A_ROUND = 256
 
 
 class Handler(Protocol):
@@ -25,7 +34,7 @@ class Handler(Protocol):
         """The descriptor has these epoll events."""
 
 
-class Resumable(Handler, Protocol):
+class Resumable(Protocol):
     """Who asked to be called again."""
 
     def resume(self) -> None:
@@ -39,19 +48,25 @@ class Closable(Protocol):
         """Close it."""
 
 
-class Poller:
-    """The nested epoll set of one worker."""
+class Poller(selectors.BaseSelector):
+    """The data path's epoll set, and asyncio's selector."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, failed: Callable[[Handler, Exception], None]) -> None:
-        """``failed`` is told of an exception that escaped from a handler: a bug that costs one session."""
-        self.loop = loop
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` gives monotonic seconds."""
         self.handlers: dict[int, Handler] = {}
-        self._failed = failed
+        #: told of an exception that escaped from a handler: a bug that costs one session
+        self.failed: Callable[[Handler | Resumable, Exception], None] = _unexpected
+        self._clock = clock
         self._epoll = select.epoll()
         self._closing: list[Closable] = []
         self._again: list[Resumable] = []
-        self._scheduled = False
-        loop.add_reader(self._epoll.fileno(), self.turn)
+        #: asyncio's own descriptors
+        self._asyncio = selectors.DefaultSelector()
+        self._asyncio_fd = self._asyncio.fileno()
+        self._asyncio_wanted = False
+        self._epoll.register(self._asyncio_fd, select.EPOLLIN)
+
+    # For the data path
 
     def add(self, fd: int, handler: Handler, events: int) -> None:
         """Tell ``handler`` of a new descriptor's events."""
@@ -68,58 +83,114 @@ class Poller:
         self._epoll.unregister(fd)
 
     def close_later(self, fd: int, sock: Closable) -> None:
-        """Close a registered socket, whose descriptor is ``fd``, at the end of this turn; no more is heard of it."""
+        """Close a registered socket, whose descriptor is ``fd``, at the end of this round; no more is heard of it."""
         self.handlers.pop(fd, None)
         self._closing.append(sock)
-        if not self._scheduled:
-            self._schedule()
 
     def again(self, handler: Resumable) -> None:
-        """Call ``handler.resume()`` in the next turn: it stopped for fairness, not for want of data."""
+        """Call ``handler.resume()`` after the others had their turn: it stopped for fairness, not for want of data."""
         self._again.append(handler)
-        self._schedule()
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self.loop.call_soon(self.turn)
+    def want_asyncio(self) -> None:
+        """Return to asyncio after this round: something was scheduled there."""
+        self._asyncio_wanted = True
 
-    def turn(self) -> None:
-        """Handle what is ready, a bounded number of events, then close what was closed."""
-        self._scheduled = True
-        again, self._again = self._again, []
-        for stopped in again:
-            try:
-                stopped.resume()
-            except Exception as error:  # a bug costs its own session, never the worker
-                self._failed(stopped, error)
-        for _ in range(ROUNDS_A_TURN):
-            if not self._handle(self._epoll.poll(0, EVENTS_A_TURN)):
-                break
-        self._scheduled = False
-        if self._again:
-            self._schedule()
+    # For asyncio
 
-    def _handle(self, events: list[tuple[int, int]]) -> bool:
-        """Whether there were so many that more have come meanwhile."""
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Serve the data path until asyncio has something to do, or ``timeout`` seconds have passed."""
+        self._asyncio_wanted = False
+        until = None if timeout is None else self._clock() + timeout
+        wait = -1.0 if timeout is None else max(0.0, timeout)
+        self._close_closed()
+        while True:
+            if self._round(self._epoll.poll(0.0 if self._again else wait, EVENTS_A_ROUND)):
+                return self._asyncio.select(0)
+            if self._asyncio_wanted:
+                return []
+            if until is not None:
+                wait = until - self._clock()
+                if wait <= 0.0:
+                    return []
+
+    def _round(self, events: list[tuple[int, int]]) -> bool:
+        """Call the handlers of these events, then whoever stopped for fairness; whether asyncio has an event."""
         find = self.handlers.get
+        again = self._again
+        if again:
+            self._again = []
+        asyncio_ready = False
         for fd, mask in events:
             handler = find(fd)
             if handler is not None:
                 try:
                     handler.ready(mask)
-                except Exception as error:  # as in `turn`
-                    self._failed(handler, error)
+                except Exception as error:  # a bug costs its own session, never the worker
+                    self.failed(handler, error)
+            elif fd == self._asyncio_fd:
+                asyncio_ready = True
+        for stopped in again:
+            try:
+                stopped.resume()
+            except Exception as error:  # as above
+                self.failed(stopped, error)
         if self._closing:
-            for sock in self._closing:
-                sock.close()
-            self._closing.clear()
-        return len(events) > 1
+            self._close_closed()
+        return asyncio_ready
 
-    def close(self) -> None:
-        """Close the set itself and what waits to be closed."""
-        self.loop.remove_reader(self._epoll.fileno())
+    def _close_closed(self) -> None:
         for sock in self._closing:
             sock.close()
         self._closing.clear()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """For asyncio's own descriptors, as the next four."""
+        return self._asyncio.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """See `register`."""
+        return self._asyncio.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """See `register`."""
+        return self._asyncio.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """See `register`."""
+        return self._asyncio.get_map()
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        """See `register`."""
+        return self._asyncio.get_key(fileobj)
+
+    def close(self) -> None:
+        """Close both sets, and what waits to be closed."""
+        self._close_closed()
         self._epoll.close()
+        self._asyncio.close()
+
+
+def _unexpected(_handler: object, error: Exception) -> None:
+    raise error
+
+
+class PathLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop on a `Poller`, which it calls back when something is scheduled while it waits there."""
+
+    def __init__(self, poller: Poller) -> None:
+        self.poller = poller
+        super().__init__(poller)
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As asyncio's; `create_task` and futures come through here too."""
+        self.poller.want_asyncio()
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio's; `call_later` comes through here too."""
+        self.poller.want_asyncio()
+        return super().call_at(when, callback, *args, context=context)

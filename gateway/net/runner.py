@@ -73,6 +73,7 @@ class Runner:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         poller: Poller,
         context: Context,
         limits: Limits,
@@ -83,7 +84,9 @@ class Runner:
         shell: Shell,
         pipes: PipePool,
     ) -> None:
+        self.loop = loop
         self.poller = poller
+        poller.failed = self.failed
         self.context = context
         self.limits = limits
         self.log = log
@@ -103,11 +106,11 @@ class Runner:
         self._idle_due = context.clock() + self._idle_step
         shortest = min(limits.handshake, limits.connect, limits.idle, 4 * SWEEP_SECONDS)
         self._step = max(0.02, shortest / 4)
-        self._timer = poller.loop.call_later(self._step, self._sweep)
+        self._timer = loop.call_later(self._step, self._sweep)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that must talk to others first; held here, so that it can not be collected meanwhile."""
-        task = self.poller.loop.create_task(work)
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -142,7 +145,7 @@ class Runner:
         self.left()
 
     def _sweep(self) -> None:
-        self._timer = self.poller.loop.call_later(self._step, self._sweep)
+        self._timer = self.loop.call_later(self._step, self._sweep)
         now = self.context.clock()
         for front in [front for front in self.fronts if front.due <= now]:
             front.timed_out()
@@ -156,7 +159,7 @@ class Runner:
         handlers = tuple(self.poller.handlers.values())
         return [side.relay for side in handlers if isinstance(side, Side) and side is side.relay.client]
 
-    def failed(self, handler: Handler, error: Exception) -> None:
+    def failed(self, handler: Handler | Resumable, error: Exception) -> None:
         """A bug in the handling of one session: that session ends, all others go on."""
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
@@ -180,7 +183,6 @@ class Runner:
         for front in tuple(self.fronts):
             front.put_out(why)
         self.lookups.close()
-        self.poller.close()
         self.pipes.close()
 
 

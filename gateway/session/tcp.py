@@ -330,11 +330,15 @@ class Session:
 
     def _requested(self, request: Request) -> None:
         self._request = request
+        self._port = request.port
+        self._protocol = request.protocol.value
+        self._command = _COMMAND_WORDS[request.command]
         if request.user:
             self._user = request.user
         if request.credentials is not None and self._context.passwords:
             self._enter(_CHECKING)
             self._user = request.credentials.user
+            self._host = escape(request.host) if isinstance(request.host, bytes) else str(request.host)
             self._actions.check_password(*request.credentials)
         else:
             self._decide(request)
@@ -350,9 +354,6 @@ class Session:
     # Decision
 
     def _decide(self, request: Request) -> None:
-        self._port = request.port
-        self._protocol = request.protocol.value
-        self._command = _COMMAND_WORDS[request.command]
         try:
             host = request.host if isinstance(request.host, Address) else canonical_host(request.host)
         except BadName as error:

@@ -47,6 +47,13 @@ def test_a_comment_that_no_longer_fits_beside_its_rule_goes_above_it_and_stays_a
     assert lines == [f" #BAD_ID: {'a' * 990}", "permit 10.0.0.0 255.0.0.0"]
 
 
+def test_a_comment_that_just_fits_stays_beside_its_rule() -> None:
+    rule = "permit 10.0.0.0 255.0.0.0"
+    comment = "#" * (1023 - len(rule) - 1)
+    assert converted(f"permit 10.0.0.0/8 {comment}\n") == f"{rule} {comment}\n"
+    assert converted(f"permit 10.0.0.0/8 {comment}#\n") == f" {comment}#\n{rule}\n"
+
+
 _quads = st.tuples(*[st.integers(0, 255)] * 4).map(lambda parts: ".".join(map(str, parts)))
 _lines = st.one_of(
     st.builds(

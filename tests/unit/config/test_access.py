@@ -1,5 +1,6 @@
 """`gateway.config.access`: whole files, good and broken; the original's grammar; any text at all."""
 
+import dataclasses
 import re
 import time
 from pathlib import Path
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from gateway.address import Name, parse_ipv4
 from gateway.config.access import parse_access
-from gateway.config.fields import parse_users
+from gateway.config.fields import ACTIONS, OPERATORS, parse_users
+from gateway.config.lexer import SPECIAL_WORDS
+from gateway.config.options import DAYS, PERIODS
 from gateway.config.printer import print_access
 from gateway.config.rules import (
+    AUTH_WORDS,
+    METHOD_WORDS,
     AccessFile,
     AccessRule,
     Action,
@@ -21,6 +26,7 @@ from gateway.config.rules import (
     Dialect,
     IdentLevel,
     NamePattern,
+    Options,
     PortOperator,
     PortTest,
     SpecialCommand,
@@ -28,7 +34,9 @@ from gateway.config.rules import (
 )
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem, Severity
+from gateway.services import Services
 from tests.support.accessfiles import PATH, SERVICES, unplaced
+from tests.support.manual import manual_examples, manual_text
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "config"
 
@@ -169,6 +177,11 @@ def test_two_colons_and_a_blank_are_a_command_and_warned_of() -> None:
     ]
 
 
+def test_report_takes_no_value() -> None:
+    (fault,) = faults_of("deny ALL report=no")
+    assert fault.startswith(f"{PATH}:1:10: unknown option 'report='")
+
+
 def test_after_a_mistake_the_rest_of_the_line_is_still_read() -> None:
     faults = faults_of("permit ?=x *=a, 10.0.0.256 255.0.0.0 any eq telnot rate=0 speed=1:a\n")
     assert [fault.removeprefix(f"{PATH}:1:")[:40] for fault in faults] == [
@@ -208,6 +221,21 @@ def test_ten_thousand_rules_are_read_in_well_under_a_second() -> None:
     before = time.process_time()
     assert len(parse(text).rules) == 10_000
     assert time.process_time() - before < 1.5  # 0.2 s on an idle machine of 2020
+
+
+def test_the_examples_of_the_manual_are_understood_without_a_doubt() -> None:
+    (text,) = manual_examples("sockd.conf.5")
+    file = parse_access(text, PATH, Services({"smtp": 25, "telnet": 23, "ssh": 22}, {}))
+    assert len(file.rules) == 6
+    assert file.bad_id is not None
+    assert file.warnings == ()
+
+
+def test_the_manual_names_every_word_of_the_grammar() -> None:
+    text = manual_text("sockd.conf.5")
+    options = [field.name for field in dataclasses.fields(Options)]
+    words = [*ACTIONS, *OPERATORS, *options, *AUTH_WORDS, *METHOD_WORDS, *DAYS, *PERIODS, *SPECIAL_WORDS]
+    assert [word for word in words if word not in text] == []
 
 
 # The original's reading, in its own order of steps (spec/socks4.md §3.1, §3.2), to compare with.

@@ -23,7 +23,7 @@ TEN = AddressPattern(4, 10 << 24, 0xFF00_0000)
 
 
 @given(files)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_printed_reads_back_as_the_same_file(file: AccessFile) -> None:
     assert unplaced(parse_access(print_access(file), PATH, SERVICES)) == unplaced(file)
 

@@ -1,6 +1,7 @@
 """`gateway.config.settings`: every key with both sides of its edges, every mistake with its line, any text at all."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.config.settings import (
     parse_settings,
 )
 from gateway.errors import ConfigError
+from tests.support.manual import manual_examples, manual_text
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "config"
 PATH = "/etc/gateway.toml"
@@ -254,6 +256,20 @@ def test_facilities_have_the_codes_of_syslog() -> None:
     syslog = pytest.importorskip("syslog")
     for name in ("user", "mail", "daemon", "auth", "lpr", "news", "uucp", "cron", "local0", "local7"):
         assert FACILITIES[name] << 3 == getattr(syslog, f"LOG_{name.upper()}")
+
+
+def test_the_manual_describes_every_key_with_its_default() -> None:
+    text = manual_text("gateway.toml.5")
+    assert [name for name in FACILITIES if name.rstrip("0123456789") not in text] == []
+    described = re.findall(r'^(?:\.SS \[(\w+)\]|\.BR (\w+) " = " (.*))$', text, re.MULTILINE)
+    lines = [f"[{table}]" if table else f"{key} = {default}" for table, key, default in described]
+    written = [line for line in print_settings(Settings()).splitlines() if line]
+    assert lines == written
+
+
+def test_the_examples_of_the_manual_are_understood() -> None:
+    texts = manual_examples("gateway.toml.5")
+    assert [parse_settings(text, PATH).dialect.value for text in texts] == ["classic", "1992"]
 
 
 _prefixes = st.one_of(
