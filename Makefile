@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STARTER := build/run
 DEBIAN_BASE := python3 python3-venv
-DEBIAN_TEST := curl dnsmasq-base gcc iproute2 libc6-dev man-db procps
+DEBIAN_TEST := curl dante-server dnsmasq-base gcc iproute2 libc6-dev man-db microsocks netbase procps
 
 .PHONY: help run test test-full bench lint clean debian-test
 

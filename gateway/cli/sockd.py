@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from gateway import __version__
 from gateway.config.rules import IdentLevel
+from gateway.config.settings import FACILITIES
 from gateway.daemon.configuration import Configuration, load
 from gateway.daemon.supervisor import Supervisor, open_listeners
 from gateway.errors import ConfigError, GatewayError
 from gateway.net.sockets import endpoint_of
 from gateway.system.detach import detach
-from gateway.system.journal import FACILITIES, FileSink, Journal, open_sink
+from gateway.system.journal import FileSink, Journal, open_sink
 from gateway.system.limits import raise_descriptors
 from gateway.system.pidfile import PidFile
 from gateway.system.privileges import account_of

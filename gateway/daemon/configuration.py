@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from gateway.address import Address
 from gateway.config.access import parse_access
 from gateway.config.rules import AccessFile, AddressPattern
-from gateway.config.settings import Settings, parse_settings
-from gateway.config.source import read_text
+from gateway.config.settings import Settings, examine_settings
+from gateway.config.source import read_services, read_text
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import InterfaceAddress, own_addresses
 from gateway.place import Place, Problem, Severity
@@ -19,10 +19,8 @@ from gateway.policy.destination import Guard
 from gateway.policy.lint import lint
 from gateway.policy.passwords import PasswordFile, parse_passwords
 from gateway.policy.users import UserFiles
-from gateway.services import Services, parse_services
+from gateway.services import Services
 from gateway.system.privileges import members
-
-SERVICES_PATH = "/etc/services"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,11 @@ def load(path: str, report: Callable[[str], None]) -> Configuration:
     ``report`` is told later of user files that can not be read any more. Raises ConfigError with the mistakes of all
     files, and KernelRefused when the host's own addresses can not be learnt.
     """
-    settings = parse_settings(read_text(path), path)
-    services = _services()
-    problems: list[Problem] = []
+    settings, found = examine_settings(read_text(path), path)
+    problems = list(found)
+    if settings is None:
+        raise ConfigError(problems)
+    services = read_services()
     access = policy = passwords = None
     try:
         access = parse_access(read_text(settings.files.access), settings.files.access, services, settings.dialect)
@@ -56,16 +56,9 @@ def load(path: str, report: Callable[[str], None]) -> Configuration:
         passwords = _passwords(settings.files.passwords)
     except ConfigError as error:
         problems += error.problems
-    if problems or access is None or policy is None:
+    if access is None or policy is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     return Configuration(settings, services, access, policy, passwords, (*access.warnings, *lint(access)))
-
-
-def _services() -> Services:
-    try:
-        return parse_services(read_text(SERVICES_PATH))
-    except ConfigError:
-        return parse_services("")  # a host without the file has numbers only
 
 
 def _guard(settings: Settings) -> Guard:

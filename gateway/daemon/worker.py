@@ -8,12 +8,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from gateway.config.rules import IdentLevel
 from gateway.daemon.configuration import Configuration
 from gateway.net.ident import IdentClient
 from gateway.net.listener import Listener
-from gateway.net.lookup import Lookups
+from gateway.net.lookup import THREADS, Lookups
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
@@ -45,14 +46,20 @@ def minute_of_week(wall: Callable[[], float]) -> Callable[[], int]:
     return minute
 
 
-def limits_of(configuration: Configuration, descriptors: int) -> tuple[Limits, PipePool]:
-    """How many sessions and pipes a worker with so many descriptors can have; each of both takes two."""
-    settings = configuration.settings
+class Shares(NamedTuple):
+    """What a worker's descriptors are for: a session takes two, a pipe too, a look-up one."""
+
+    sessions: int
+    pipes: int
+    lookups: int
+
+
+def share(descriptors: int, wanted: int) -> Shares:
+    """How many of each fit; ``wanted`` sessions are enough, 0 means as many as possible."""
     pipes = min(MAX_PIPES, descriptors // 16)
-    fit = max(1, (descriptors - RESERVED_DESCRIPTORS - 2 * pipes) // 2)
-    wanted = settings.sockd.sessions or MAX_SESSIONS
-    times = settings.timeouts
-    return Limits(times.handshake, times.connect, times.idle, min(fit, wanted)), PipePool(pipes)
+    lookups = min(THREADS, descriptors // 16)
+    fit = max(1, (descriptors - RESERVED_DESCRIPTORS - 2 * pipes - lookups) // 2)
+    return Shares(min(fit, wanted or MAX_SESSIONS), pipes, lookups)
 
 
 class Worker:
@@ -88,7 +95,9 @@ class Worker:
             no_identd=configuration.access.no_identd,
             bad_id=configuration.access.bad_id,
         )
-        limits, pipes = limits_of(configuration, descriptors)
+        shares = share(descriptors, settings.sockd.sessions)
+        times = settings.timeouts
+        limits = Limits(times.handshake, times.connect, times.idle, shares.sessions)
         self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)
         poller = loop.poller
         self._runner = Runner(
@@ -97,11 +106,11 @@ class Worker:
             context,
             limits,
             journal,
-            Lookups(loop, settings.timeouts.lookup),
+            Lookups(loop, times.lookup, threads=shares.lookups),
             self._checks,
-            IdentClient(settings.timeouts.ident),
-            CommandRunner(settings.timeouts.command, journal.trouble),
-            pipes,
+            IdentClient(times.ident),
+            CommandRunner(times.command, journal.trouble),
+            PipePool(shares.pipes),
         )
         self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
 

@@ -9,13 +9,19 @@ turns a name into another one than the rules saw. A dot at the end would do that
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.address import Address, Name
 
-THREADS = 16
-MAX_OUTSTANDING = 512
+THREADS = 128
+"""A dead name server holds each thread for its time-out; others' names must still find one."""
+
+STACK_BYTES = 512 * 1024
+"""Enough for the C library's resolver, and a tenth of what a thread gets otherwise."""
+
+MAX_OUTSTANDING = 1024
 
 
 class LookupFailed(Exception):
@@ -46,12 +52,14 @@ class Lookups:
         loop: asyncio.AbstractEventLoop,
         seconds: float,
         resolve: Callable[[Name], tuple[Address, ...]] = system_lookup,
+        threads: int = THREADS,
     ) -> None:
-        """``seconds`` bounds each wait; ``resolve`` blocks and runs in a thread."""
+        """``seconds`` bounds each wait; ``resolve`` blocks and runs in one of so many threads."""
         self._loop = loop
         self._seconds = seconds
         self._resolve = resolve
-        self._threads = ThreadPoolExecutor(THREADS, "lookup")
+        threading.stack_size(STACK_BYTES)
+        self._threads = ThreadPoolExecutor(threads, "lookup")
         self._outstanding: dict[Name, asyncio.Future[tuple[Address, ...]]] = {}
 
     async def addresses(self, name: Name) -> tuple[Address, ...]:

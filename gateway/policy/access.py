@@ -5,12 +5,13 @@ first line (`gateway.policy.block`); ten thousand rules cost what ten cost. `gat
 plain words and is what this is checked against.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from operator import and_
 
 from gateway.address import Address, Name, embedded_ipv4, plain
-from gateway.config.rules import AccessFile, UserFile, UserItem
+from gateway.config.rules import AccessFile, UserFile
 from gateway.errors import ConfigError
-from gateway.policy.block import Block, positions
+from gateway.policy.block import Block
 from gateway.policy.decision import NO_ADDRESS, NO_MATCH, Decision, Question, Result, for_embedded, guarded
 from gateway.policy.destination import Guard, GuardTable
 from gateway.policy.enforced import rule_problems
@@ -32,7 +33,7 @@ _DENY = Result.DENY
 class AccessPolicy:
     """Compiled rules; a session keeps the one that it began with. Only the contents of user files can change in it."""
 
-    __slots__ = ("_blocks", "_guard", "_members", "_watched", "file", "guard", "users")
+    __slots__ = ("_blocks", "_guard", "_items", "_kinds", "_watched", "file", "guard", "users")
 
     def __init__(self, file: AccessFile, guard: Guard, users: UserSource, block_size: int) -> None:
         """Compile rules that are known to be enforceable, in blocks of this many; see `compile`."""
@@ -42,11 +43,11 @@ class AccessPolicy:
         self._guard = GuardTable(guard)
         rules = file.rules
         self._blocks = tuple(Block(rules[start : start + block_size]) for start in range(0, len(rules), block_size))
-        lists = {rule.users for rule in rules if rule.users}
-        paths = {item.path for items in lists for item in items if isinstance(item, UserFile)}
+        self._items = frozenset(item for rule in rules for item in rule.users)
+        paths = {item.path for item in self._items if isinstance(item, UserFile)}
         self._watched = {path: users.file(path) for path in paths}
-        self._members: dict[tuple[UserItem, ...], frozenset[str]] = {}
-        self._read_members(lists)
+        self._kinds: list[tuple[str, tuple[int, ...]]] | None = None
+        self._read_users()
 
     @classmethod
     def compile(
@@ -81,19 +82,19 @@ class AccessPolicy:
         return self._decide_host(question, address, host if isinstance(host, str) else None)
 
     def could_permit(self, question: Question) -> bool:
-        """Whether a password could help: whether some user, so authenticated, would get PERMIT or RESOLVE.
-
-        For names, and for addresses that embed another, it may say yes when only the next step can tell.
-        """
+        """Whether a password could help: whether some user, so authenticated, would get PERMIT or RESOLVE."""
         if self._watched:
             self._refresh()
-        wanted = question._replace(method=Method.PASSWORD)
         host = question.host
-        if isinstance(host, str):
-            return self._somebody_may(wanted, None, host)
-        outer = plain(host)
-        inner = embedded_ipv4(outer)
-        return self._somebody_may(wanted, outer, None) and (inner is None or self._somebody_may(wanted, inner, None))
+        name = host if isinstance(host, str) else None
+        address = plain(host) if isinstance(host, Address) else None
+        wanted = question._replace(method=Method.PASSWORD)
+        permits = [block.permits_for_anybody(wanted, address, name) for block in self._blocks]
+        return any(permits) and any(
+            self.decide(wanted._replace(user=user)).result is not _DENY
+            for user, rules in self._kinds_of_users()
+            if any(map(and_, rules, permits))
+        )
 
     # One address
 
@@ -160,26 +161,6 @@ class AccessPolicy:
             decision = NO_ADDRESS
         return decision if would_deny is None else decision._replace(would_deny=would_deny)
 
-    # Some user
-
-    def _somebody_may(self, question: Question, address: Address | None, name: Name | None) -> bool:
-        refused: set[str] = set()
-        for block in self._blocks:
-            definite, possible = block.for_anybody(question, address, name)
-            for position in positions(possible):
-                decision = block.decisions[position]
-                members = self._members.get(decision.rule.users) if decision.rule else None
-                if decision.result is _PERMIT and address is not None:
-                    decision = self._ask_guard(decision, address)
-                if decision.result is _PERMIT:
-                    if members is None or not members <= refused:
-                        return True
-                elif definite >> (position - 1) & 1:
-                    if members is None:
-                        return False
-                    refused |= members
-        return False
-
     # User files
 
     def _refresh(self) -> None:
@@ -190,9 +171,26 @@ class AccessPolicy:
                 self._watched[path] = users
                 changed = True
         if changed:
-            self._read_members(self._members)
+            self._read_users()
 
-    def _read_members(self, lists: Iterable[tuple[UserItem, ...]]) -> None:
-        self._members = {items: members_of(items, self.users) for items in lists}
+    def _read_users(self) -> None:
+        members = {item: members_of((item,), self.users) for item in self._items}
         for block in self._blocks:
-            block.set_users(self._members)
+            block.set_users(members)
+        self._kinds = None
+
+    def _kinds_of_users(self) -> Sequence[tuple[str, tuple[int, ...]]]:
+        """One user of each kind, with the rules of each block that are for it; users of a kind are on the same lists.
+
+        The first one is a stranger, who is on none.
+        """
+        if self._kinds is None:
+            named = {user for block in self._blocks for user in block.users}
+            stranger = "\0"
+            while stranger in named:
+                stranger += "\0"
+            kinds: dict[tuple[int, ...], str] = {}
+            for user in (stranger, *named):
+                kinds.setdefault(tuple(block.rules_of(user) for block in self._blocks), user)
+            self._kinds = [(user, rules) for rules, user in kinds.items()]
+        return self._kinds

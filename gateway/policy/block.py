@@ -27,7 +27,7 @@ class Block:
         "_destinations",
         "_everybody",
         "_hours",
-        "_lists",
+        "_items",
         "_methods",
         "_names",
         "_permits",
@@ -63,10 +63,11 @@ class Block:
         )
         self._methods = word_table(AUTH_OF_METHOD, [(rule.options.auth, bit) for rule, bit in coded])
         self._commands = word_table(WORD_OF_COMMAND, [(rule.options.method, bit) for rule, bit in coded])
-        self._lists: dict[tuple[UserItem, ...], int] = {}
+        self._everybody = sum(bit for rule, bit in coded if not rule.users)
+        self._items: dict[UserItem, int] = {}
         for rule, bit in coded:
-            self._lists[rule.users] = self._lists.get(rule.users, 0) | bit
-        self._everybody = self._lists.pop((), 0)
+            for item in rule.users:
+                self._items[item] = self._items.get(item, 0) | bit
         self._users: dict[str, int] | None = None
         self._set_destinations([(normal(rule.destination), bit) for rule, bit in coded])
 
@@ -83,11 +84,20 @@ class Block:
         self._shadows = find_shadows(denies, permits)
         self._shadowing = sum(1 << (position - 1) for position in self._shadows)
 
-    def set_users(self, members: Mapping[tuple[UserItem, ...], frozenset[str]]) -> None:
-        """Take over who is on each user list; to be called once before any request, and when a list has changed."""
-        if self._lists:
-            groups = ((bits, members[items]) for items, bits in self._lists.items())
+    def set_users(self, members: Mapping[UserItem, frozenset[str]]) -> None:
+        """Take over whom each item of a user list names; to be called before any request, and when that has changed."""
+        if self._items:
+            groups = ((bits, members[item]) for item, bits in self._items.items())
             self._users = user_table(groups, self._everybody)
+
+    @property
+    def users(self) -> Iterable[str]:
+        """The users that are on any list."""
+        return self._users or ()
+
+    def rules_of(self, user: str) -> int:
+        """The rules that are for a user."""
+        return self._everybody if self._users is None else self._users.get(user, self._everybody)
 
     def request(self, question: Question) -> int:
         """The rules that match in every field but the destination."""
@@ -120,17 +130,12 @@ class Block:
         """The rules whose destination covers the name, whatever its addresses are."""
         return self._unnamed | self._names.at(name)
 
-    def for_anybody(self, question: Question, address: Address | None, name: Name | None) -> tuple[int, int]:
-        """The decisive rules that match for the users on their lists: those that certainly do, and all that may.
-
-        They differ only for a name without address.
-        """
-        bits = self._request_of_anybody(question) & self.decisive
+    def permits_for_anybody(self, question: Question, address: Address | None, name: Name | None) -> int:
+        """The permit lines that match, or may once the name is looked up, for the users on their lists."""
+        bits = self._request_of_anybody(question) & self._permits
         if address is not None:
-            bits &= self.destination(address, name)
-            return bits, bits
-        definite = bits & self.named(name) if name is not None else 0
-        return definite, definite | bits & self.addressed
+            return bits & self.destination(address, name)
+        return bits & (self.addressed | (0 if name is None else self.named(name)))
 
     def first_report(self, bits: int) -> AccessRule | None:
         """The first ``report`` line of these rules, if it comes before the one that decides."""

@@ -55,8 +55,6 @@ def _twins(rules: Sequence[AccessRule]) -> Iterator[tuple[int, str]]:
     """The lines that are written twice, however many look alike in some field."""
     first: dict[tuple[object, ...], AccessRule] = {}
     for index, rule in enumerate(rules):
-        if rule.options.report:
-            continue
         known = first.setdefault((rule.source, rule.destination, rule.ports, rule.users, rule.options), rule)
         if known is not rule:
             yield index, _covered_by(known)

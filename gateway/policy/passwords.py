@@ -72,7 +72,8 @@ class PasswordFile(NamedTuple):
         entry = self.entries.get(user)
         known = self.absent if entry is None else entry
         matches = hmac.compare_digest(_hash(password, known.salt, known.cost, len(known.digest)), known.digest)
-        return matches and entry is not None
+        # HMAC, and so scrypt, takes a key and the same key with NULs behind it for one (RFC 2104 §2).
+        return matches and entry is not None and b"\0" not in password
 
 
 def parse_passwords(text: str, path: str) -> PasswordFile:

@@ -147,6 +147,8 @@ class Session:
 
     def received(self, data: bytes) -> None:
         """Bytes from the client before the relay; ``b""`` is its end of file."""
+        if self.state is not _NEGOTIATING:
+            raise self._out_of_turn("received")
         if self._negotiation is None:
             if self._greeted:
                 request = express.connect_request(data)
@@ -172,6 +174,7 @@ class Session:
 
     def password_checked(self, accepted: bool) -> None:
         """The answer to `check_password`."""
+        self._expect(_CHECKING, "password_checked")
         if not accepted:
             self._wrong_password()
             return
@@ -188,6 +191,7 @@ class Session:
 
     def resolved(self, addresses: Iterable[Address]) -> None:
         """The answer to `resolve`: each address is checked, and the permitted ones are dialled."""
+        self._expect(_RESOLVING, "resolved")
         question = self._asked
         candidates = list(dict.fromkeys(map(plain, addresses)))[:MAX_ADDRESSES]
         if not candidates:
@@ -204,10 +208,12 @@ class Session:
 
     def lookup_failed(self, fact: str) -> None:
         """The answer to `resolve` when there is no address; ``fact`` says why."""
+        self._expect(_RESOLVING, "lookup_failed")
         self._fail(Reply5.HOST_UNREACHABLE, f"gethostbyname() {fact}")
 
     def ident_answered(self, user: str | None, endpoints: tuple[Endpoint, ...]) -> None:
         """The answer to `ask_ident`; None when identd can not be reached or does not know."""
+        self._expect(_ASKING, "ident_answered")
         self._ident = user
         if user is None:
             self._no_identd(endpoints)
@@ -236,6 +242,7 @@ class Session:
 
     def connect_failed(self, number: int, call: str = "connect()") -> None:
         """The answer to `dial` when no endpoint answered: the errno, and the system call that gave it."""
+        self._expect(_DIALING, "connect_failed")
         if number == errno.ETIMEDOUT:
             self.timed_out()
         else:
@@ -244,6 +251,8 @@ class Session:
 
     def timed_out(self) -> None:
         """The time limit of the present state has passed."""
+        if self.state not in WAITING_FOR:
+            raise self._out_of_turn("timed_out")
         waited = f"timed out waiting for {WAITING_FOR[self.state]}"
         if self._request is None:
             self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source()}", None)
@@ -252,6 +261,8 @@ class Session:
 
     def ended(self, sent: int, received: int, end: str) -> None:
         """The relay is over: bytes client to target, target to client, and why it ended."""
+        if self.state is not _RELAYING:
+            raise self._out_of_turn("ended")
         self._enter(_ENDED)
         journal = self._context.journal
         journal.line(
@@ -261,6 +272,8 @@ class Session:
 
     def abandoned(self, why: str) -> None:
         """The client is gone, or is put out, before the relay began; ``why`` goes into the record."""
+        if self.state is _RELAYING:
+            raise self._out_of_turn("abandoned")
         if self.state is not _ENDED:
             self._enter(_ENDED)
             self._context.journal.record(self._record(Result.ERROR, why, 0, 0))
@@ -286,6 +299,13 @@ class Session:
             raise AssertionError(f"a session can not go from {self.state.name} to {state.name}")
         self.state = state
 
+    def _expect(self, state: State, event: str) -> None:
+        if self.state is not state:
+            raise self._out_of_turn(event)
+
+    def _out_of_turn(self, event: str) -> AssertionError:
+        return AssertionError(f"the event {event} can not happen to a session that is {self.state.name}")
+
     def _forget(self) -> None:
         """Drop what is of no use any more; an idle session costs memory for hours. Whoever asks for it is a bug."""
         del self._negotiation, self._actions, self._source_address
@@ -303,7 +323,9 @@ class Session:
         except RemoteProtocolError as error:
             if error.reply:
                 self._actions.send(error.reply)
-            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source()}", None)
+            # The original ends the one line with a full stop, and the other without.
+            stop = "." if error.fact.startswith("wrong version") else ""
+            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source()}{stop}", None)
 
     def _negotiate(self, negotiation: ServerNegotiation, event: ServerEvent) -> None:
         if isinstance(event, Request):
@@ -492,7 +514,17 @@ class Session:
         """The ``M`` of `spec/socks4.md` §9.1."""
         user = escape(self._user) if self._user else ""
         service = self._context.service_names.get(self._port) or self._port
-        return f"Connect from {user}({self._ident or 'unknown'})@{self._source()} to {self._host} ({service})"
+        who = f"{user}({self._ident or 'unknown'})@{self._source()}"
+        if self._command == "bind":
+            return f"Bind from {who} for {self._host}"
+        return f"Connect from {who} to {self._host} ({service})"
+
+    def _spoken(self) -> str | None:
+        """The protocol of a client that has made no request yet."""
+        if self._negotiation is None:
+            return Protocol.SOCKS5.value if self._greeted else None
+        protocol = self._negotiation.protocol
+        return None if protocol is None else protocol.value
 
     def _record(self, result: Result, end: str, sent: int, received: int) -> Record:
         context = self._context
@@ -504,7 +536,7 @@ class Session:
             context.timestamp(),
             f"{context.prefix}-{self._number:x}",
             self._client,
-            self._protocol,
+            self._protocol or self._spoken(),
             self._command if asked else None,
             escape(self._user) if self._user else "",
             _METHOD_WORDS[self._method],

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.config.settings import FACILITIES
 from gateway.errors import StartError
 from gateway.session.record import Record, json_lines
 
@@ -24,12 +25,6 @@ CHUNK_BYTES = 4096
 """A pipe that poll(2) calls writable takes at least this much without blocking (PIPE_BUF, pipe(7))."""
 
 NOTICE, ERROR = 5, 3
-FACILITIES = {
-    "kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7, "uucp": 8, "cron": 9,
-    "authpriv": 10, "ftp": 11, "local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21,
-    "local6": 22, "local7": 23,
-}  # fmt: skip
-"""Facility numbers of syslog(3)."""
 
 
 class Sink(Protocol):

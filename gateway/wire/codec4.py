@@ -65,7 +65,7 @@ def parse_request(message: bytes) -> Request:
     _, code, port, number = _HEAD.unpack_from(message)
     command = _COMMANDS.get(code)
     if command is None:
-        raise RemoteProtocolError(f"unknown SOCKS4 command {code}", _REJECTED)
+        raise RemoteProtocolError(f"undefined command (0x{code:2x})", _REJECTED)
     user, *names = message[SOCKS4_HEAD:-1].split(_NUL)
     if not names:
         return Request(_SOCKS4, command, Address(4, number), port, user)

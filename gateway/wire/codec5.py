@@ -133,7 +133,7 @@ def parse_request(message: bytes) -> Request:
     """
     command = _COMMANDS.get(message[CODE_AT])
     if command is None:
-        fact = f"unknown SOCKS5 command {message[CODE_AT]}"
+        fact = f"undefined command (0x{message[CODE_AT]:2x})"
         raise RemoteProtocolError(fact, _FAILURES[Reply5.COMMAND_NOT_SUPPORTED])
     host, port = parse_target(message, ATYP_AT, len(message))
     if not host:

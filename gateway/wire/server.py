@@ -136,7 +136,7 @@ class ServerNegotiation(Inbox):
             return self._starved()
         start = _STARTS.get(data[0])
         if start is None:
-            raise RemoteProtocolError(f"wrong version ({data[0]:#04x}): neither SOCKS4, SOCKS5 nor HTTP CONNECT")
+            raise RemoteProtocolError(f"wrong version (0x{data[0]:2x})")
         self._protocol, state, self._encode = start
         self._state = state
         return _READERS[state](self)

@@ -114,7 +114,7 @@ def test_workers_have_no_privileges(tmp_path: Path) -> None:
 
 
 def test_in_the_background(tmp_path: Path, target: Peer) -> None:
-    """The command ends with 0 once clients are served; the pid file names the daemon, and goes with it."""
+    """The command ends with 0 when the ports are open; the pid file names the daemon, and goes with it."""
     with closed_port() as port:
         pass
     pidfile = tmp_path / "sockd.pid"

@@ -1,4 +1,5 @@
-"""Conversations of one session as expressions: ``assert Playbook() >> Received(b"...") << Sent(b"...") << Dialled("...")``.
+"""Conversations of one session as expressions:
+``assert Playbook() >> Received(b"...") << Sent(b"...") << dialled("...")``.
 
 ``>>`` gives the session an event, ``<<`` says what must follow from it, in order; what follows and is not said fails at
 the next event, or at the end of the expression. The session is real, so are its rules, compiled from the text of a
@@ -352,7 +353,10 @@ class Playbook:
             assert expected.matches(found), f"after {self._last}: {found} is not {expected}"
         else:
             # Two classes of equal fields are equal as tuples.
-            assert (type(found), found) == (type(expected), expected), f"after {self._last}"
+            assert (type(found), found) == (
+                type(expected),
+                expected,
+            ), f"after {self._last}: {found} is not {expected}"
         self._seen += 1
         return self
 

@@ -1,6 +1,7 @@
 """The sets of a block, read by position."""
 
-from gateway.config.rules import Options
+from gateway.address import canonical_name
+from gateway.config.rules import Options, UserGroup, UserName
 from gateway.policy.block import Block, positions
 from tests.support.rules import address, file, question, rule
 
@@ -34,14 +35,23 @@ def test_users_are_taken_over_when_they_change() -> None:
     lines = file(rule("permit ALL", user="@staff"), rule("permit ALL")).rules
     block = Block(lines)
     asked = question("10.0.0.1", "192.0.2.1", user="fred")
-    block.set_users({lines[0].users: frozenset({"fred"})})
+    block.set_users({UserGroup("staff"): frozenset({"fred"})})
     assert block.request(asked) == 0b11
-    block.set_users({lines[0].users: frozenset()})
+    block.set_users({UserGroup("staff"): frozenset()})
     assert block.request(asked) == 0b01
 
 
-def test_for_anybody_tells_what_is_certain_from_what_is_possible() -> None:
-    block = Block(file(rule("permit ALL example.com"), rule("permit ALL 10.0.0.0/8"), rule("deny ALL")).rules)
+def test_the_rules_of_a_user_are_those_that_name_it_and_those_for_everybody() -> None:
+    block = Block(file(rule("permit ALL", user="@staff,joe"), rule("permit ALL")).rules)
+    block.set_users({UserGroup("staff"): frozenset({"fred"}), UserName("joe"): frozenset({"joe"})})
+    assert set(block.users) == {"fred", "joe"}
+    assert [block.rules_of(user) for user in ("fred", "joe", "ann", "")] == [0b11, 0b11, 0b01, 0b01]
+
+
+def test_permits_for_anybody_are_those_that_match_and_those_that_may() -> None:
+    lines = rule("permit ALL example.com", user="fred"), rule("permit ALL 10.0.0.0/8"), rule("deny ALL")
+    block = Block(file(*lines).rules)
     asked = question("10.0.0.1", "example.com")
-    assert block.for_anybody(asked, None, asked.host if isinstance(asked.host, str) else None) == (0b101, 0b111)
-    assert block.for_anybody(asked, address("10.0.0.9"), None) == (0b011, 0b011)
+    assert block.permits_for_anybody(asked, None, canonical_name("example.com")) == 0b110
+    assert block.permits_for_anybody(asked, None, canonical_name("example.net")) == 0b010
+    assert block.permits_for_anybody(asked, address("10.0.0.9"), None) == 0b010

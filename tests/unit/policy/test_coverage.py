@@ -82,6 +82,11 @@ def test_too_many_pieces_are_given_up() -> None:
     assert cover_together([*holes[:20], rule("deny 0.0.0.0/0"), rule("deny ::/0")], rule("permit ALL"))
 
 
+def test_pieces_do_not_overlap_or_they_would_soon_be_too_many() -> None:
+    diagonal = [rule(f"deny {16 * i}.0.0.0/4 {16 * i}.0.0.0/4", port=f"in {100 * i}-{100 * i + 50}") for i in range(6)]
+    assert cover_together([*diagonal, rule("deny 0.0.0.0/0")], rule("permit 0.0.0.0/0 0.0.0.0/0"))
+
+
 @given(files, st.lists(questions, min_size=10, max_size=20))
 @settings(max_examples=150, deadline=None)
 def test_a_cover_is_never_claimed_that_a_request_disproves(rules: AccessFile, asked: list[Question]) -> None:

@@ -78,6 +78,11 @@ def test_the_stand_in_of_absent_users_costs_as_much_as_the_dearest_entry() -> No
     assert passwords("").absent.cost == Cost(14, 8, 1)
 
 
+def test_a_user_who_does_not_exist_is_refused_even_if_the_stand_in_matches() -> None:
+    found = passwords(FRED)
+    assert not found._replace(entries={}, absent=found.entries[b"fred"]).verify(b"fred", b"geheim")
+
+
 def test_users_who_do_not_exist_take_as_long_as_those_who_do() -> None:
     found = passwords(make_entry("fred", "geheim", SALT, Cost(12, 4, 1)))
     known, unknown = (min(_seconds(found, user) for _ in range(8)) for user in (b"fred", b"joe"))

@@ -157,7 +157,7 @@ def test_the_first_octet_tells_the_protocol(octet: int, protocol: Protocol | Non
     server.receive_data(bytes((octet,)))
     assert server.protocol is None
     if protocol is None:
-        with pytest.raises(RemoteProtocolError, match=f"wrong version \\({octet:#04x}\\)") as caught:
+        with pytest.raises(RemoteProtocolError, match=f"wrong version \\(0x{octet:2x}\\)") as caught:
             server.next_event()
         assert caught.value.reply == b""
     else:

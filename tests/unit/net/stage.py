@@ -1,0 +1,195 @@
+"""The data path on a real loop: a poller, pairs of TCP sockets on loopback, relays between them, and their ends.
+
+A test drives the loop by hand, so nothing happens between two of its steps that it did not ask for. The far ends are
+non-blocking sockets that the test reads and writes itself.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar, cast
+
+from gateway.net.loop import READ, READ_WRITE, Handler, Poller
+from gateway.net.pipes import PipePool
+from gateway.net.relay import Relay
+from gateway.net.sockets import Socket
+from gateway.session.tcp import Session
+from tests.support.rawsocks import LINGER_NONE
+
+Value = TypeVar("Value")
+
+
+def descriptors() -> int:
+    """How many descriptors this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def tcp_pair(sndbuf: int = 0, rcvbuf: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Two connected TCP sockets, non-blocking; the sizes are of the second one's buffers."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if rcvbuf:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    if sndbuf:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for sock in (far, near):
+        sock.setblocking(False)
+    return far, near
+
+
+def bare(sock: socket.socket) -> Socket:
+    """The same socket as the data path has it."""
+    made = Socket(sock.family, sock.type, sock.proto, sock.detach())
+    made.setblocking(False)
+    return made
+
+
+class Nobody:
+    """The handler of a descriptor before somebody takes it over."""
+
+    def ready(self, _events: int) -> None:
+        """Not reached in these tests."""
+
+
+class Stage:
+    """A loop and a poller; also the `Owner` of relays."""
+
+    def __init__(self, pipes: int = 8) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.failures: list[tuple[Handler, Exception]] = []
+        self.poller = Poller(self.loop, lambda handler, error: self.failures.append((handler, error)))
+        self.pipes = PipePool(pipes)
+        #: the ends of the relays, in the words of the record
+        self.ends: list[str] = []
+        self.counts: list[tuple[int, int]] = []
+
+    def relay_ended(self, relay: Relay, end: str) -> None:
+        """As `Owner`."""
+        self.ends.append(end)
+        self.counts.append((relay.client.count, relay.target.count))
+
+    def close(self) -> None:
+        """End the loop; whatever a handler raised fails the test."""
+        self.poller.close()
+        self.pipes.close()
+        pending = asyncio.all_tasks(self.loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            self.loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+        assert not self.failures, self.failures
+
+    def run(self, work: Coroutine[Any, Any, Value], within: float = 5.0) -> Value:
+        """Run this to its end."""
+        return self.loop.run_until_complete(asyncio.wait_for(work, within))
+
+    def turns(self, count: int = 3) -> None:
+        """Let the loop go round a few times, without waiting for anything."""
+
+        async def spin() -> None:
+            for _ in range(count):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(spin())
+
+    def rest(self, seconds: float = 0.02) -> None:
+        """Let the loop run for a while."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def until(self, look: Callable[[], Value], within: float = 3.0) -> Value:
+        """Run the loop until this is true, or the time is over; its last value."""
+
+        async def wait() -> Value:
+            deadline = time.monotonic() + within
+            while not (value := look()) and time.monotonic() < deadline:
+                await asyncio.sleep(0.001)
+            return value
+
+        return self.loop.run_until_complete(wait())
+
+    def join(
+        self, client: socket.socket, target: socket.socket, early: bytes = b"", client_readable: bool = False
+    ) -> Relay:
+        """A relay between these two, which it owns from now on."""
+        ours, theirs = bare(client), bare(target)
+        self.poller.add(ours.fileno(), Nobody(), READ)
+        self.poller.add(theirs.fileno(), Nobody(), READ_WRITE)
+        relay = Relay(self, cast(Session, None), ours, theirs, time.monotonic())
+        relay.start(early, client_readable, 0)
+        return relay
+
+    def line(self, sndbuf: int = 0, rcvbuf: int = 0, early: bytes = b"") -> tuple[socket.socket, socket.socket]:
+        """A relay in the middle of two far ends: the client's, and the target's."""
+        client, near_client = tcp_pair(sndbuf, rcvbuf)
+        target, near_target = tcp_pair(sndbuf, rcvbuf)
+        self.join(near_client, near_target, early)
+        return client, target
+
+    # What the far ends do
+
+    def read(self, sock: socket.socket, count: int, within: float = 3.0) -> bytes:
+        """Up to ``count`` bytes; fewer when the peer ended, or nothing more came in time."""
+        data = bytearray()
+        with contextlib.suppress(TimeoutError):
+            self.run(self._gather(sock, count, data), within)
+        return bytes(data)
+
+    async def _gather(self, sock: socket.socket, count: int, data: bytearray) -> None:
+        while len(data) < count:
+            piece = await self.loop.sock_recv(sock, min(1 << 16, count - len(data)))
+            if not piece:
+                return
+            data += piece
+
+    def read_to_end(self, sock: socket.socket, within: float = 5.0) -> bytes:
+        """Everything up to the end of file. Raises TimeoutError, ConnectionResetError."""
+        data = bytearray()
+        self.run(self._gather(sock, 1 << 62, data), within)
+        return bytes(data)
+
+    def write(self, sock: socket.socket, data: bytes, within: float = 5.0) -> None:
+        """All of it."""
+        self.run(self.loop.sock_sendall(sock, data), within)
+
+    def end_of(self, sock: socket.socket, within: float = 2.0) -> str:
+        """How the peer ended: ``fin``, ``reset``, ``data`` when it sent something, ``open`` when it did nothing."""
+        try:
+            return "data" if self.run(self.loop.sock_recv(sock, 1), within) else "fin"
+        except ConnectionResetError:
+            return "reset"
+        except TimeoutError:
+            return "open"
+
+
+def finish(sock: socket.socket) -> None:
+    """Send a FIN; reading goes on."""
+    sock.shutdown(socket.SHUT_WR)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+    sock.close()
+
+
+@contextlib.contextmanager
+def staged(pipes: int = 8) -> Iterator[Stage]:
+    """A stage that is closed, and checked, on leaving."""
+    stage = Stage(pipes)
+    try:
+        yield stage
+    except BaseException:
+        stage.failures.clear()
+        stage.close()
+        raise
+    stage.close()
