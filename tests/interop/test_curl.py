@@ -90,13 +90,13 @@ def test_curl_hears_why_it_was_refused(guarded: Sockd, web: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "crowd_size", "crowd_rate"),
+    ("scheme", "size", "crowd_size", "crowd_rate"),
     [
-        pytest.param(64 * MIB, 262_144, 65_536, id="64 MiB"),
-        pytest.param(1024 * MIB, 2 * MIB, 131_072, id="1 GiB", marks=pytest.mark.full),
+        pytest.param("socks5h", 64 * MIB, 262_144, 65_536, id="64 MiB by SOCKS5"),
+        pytest.param("socks5h", 1024 * MIB, 2 * MIB, 131_072, id="1 GiB by SOCKS5", marks=pytest.mark.full),
+        pytest.param("http", 1024 * MIB, 2 * MIB, 131_072, id="1 GiB by HTTP", marks=pytest.mark.full),
     ],
 )
-@pytest.mark.parametrize("scheme", ["socks5h", "http"])
 def test_large_transfers_in_a_crowd(
     gateway: Sockd, web: str, tmp_path: Path, scheme: str, size: int, crowd_size: int, crowd_rate: int
 ) -> None:

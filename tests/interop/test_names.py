@@ -120,7 +120,7 @@ def test_what_is_no_name_is_refused_before_any_rule(gateway: Sockd, targets: tup
     with Wire(gateway.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == BAD_NAME
         assert wire.end_of_peer() == "fin"
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in NO_NAMES if "\0" not in case[0] and case[0])))
@@ -128,7 +128,7 @@ def test_what_is_no_name_is_refused_in_socks4a(gateway: Sockd, targets: tuple[Pe
     with Wire(gateway.port) as wire:
         wire.send(socks4a(name.encode(), targets[0].port))
         assert read_reply4(wire).code == 91
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in NO_NAMES if case[0] != "[::1]")))
@@ -136,7 +136,7 @@ def test_what_is_no_name_is_refused_in_http(gateway: Sockd, targets: tuple[Peer,
     with Wire(gateway.port) as wire:
         wire.send(http(f"{name}:{targets[0].port}".encode()))
         assert read_status(wire) >= 400
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize("name", cases(ALIASES))
@@ -145,7 +145,7 @@ def test_a_line_for_everywhere_reaches_no_part_of_the_gateway(
 ) -> None:
     with Wire(everywhere.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == NOT_ALLOWED
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in ALIASES if not case[0].lower().startswith("local"))))
@@ -155,14 +155,14 @@ def test_a_line_for_everywhere_reaches_no_part_of_the_gateway_by_address_type(
     """The same as binary addresses (ATYP 1 and 4) instead of text."""
     with Wire(everywhere.port) as wire:
         assert connect5(wire, name, targets[0].port).code == NOT_ALLOWED
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize("name", cases(ALIASES[:12]))
 def test_a_deny_line_holds_for_every_alias(denying: Sockd, targets: tuple[Peer, Peer], name: str) -> None:
     with Wire(denying.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == NOT_ALLOWED
-    assert not any(target.called(0.02) for target in targets)
+    assert not any(target.called() for target in targets)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_line_that_denies_a_name_denies_its_spellings(
 ) -> None:
     with Wire(by_name.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == code
-    assert targets[0].called(0.02) is (code == 0)
+    assert targets[0].called() is (code == 0)
 
 
 @pytest.fixture(scope="module")

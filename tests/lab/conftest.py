@@ -16,6 +16,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="session")
 def gateway(lab: World) -> Iterator[Sockd]:
-    """A daemon that lets everybody go everywhere but to private networks; it gives up a dial after 1.5 s."""
-    with lab.sockd("gateway", settings={"timeouts": {"connect": 1.5}}) as daemon:
+    """A daemon that lets everybody go everywhere but to private networks; it gives up a dial after a second."""
+    with lab.sockd("gateway", settings={"timeouts": {"connect": 1.0}}) as daemon:
         yield daemon

@@ -76,7 +76,7 @@ ZONE: Zone = {
     "short.corp.example": {"A": [GOOD]},
     **{f"slow{number}.example": {"A": [GOOD]} for number in range(64)},
 }
-DELAYS = {f"slow{number}.example": 1.0 for number in range(64)}
+DELAYS = {f"slow{number}.example": 0.6 for number in range(64)}
 
 
 class World(NamedTuple):
@@ -87,6 +87,8 @@ class World(NamedTuple):
     names: NameServer
     good: tuple[Peer, ...]
     private: tuple[Peer, ...]
+    #: the same on the gateway's own addresses
+    own: tuple[Peer, ...]
     folder: Path
 
     @contextlib.contextmanager
@@ -105,9 +107,12 @@ class World(NamedTuple):
         with self.wire(daemon) as wire:
             return connect5(wire, host, port)
 
-    def private_calls(self) -> int:
-        """How many connections have reached an address that the rules do not let through."""
-        return sum(len(peer.callers) for peer in self.private)
+    def reached(self) -> list[str]:
+        """The addresses that the rules do not let through, and that somebody has connected to all the same."""
+        with self.outside.inside():
+            found = [peer.host for peer in self.private if peer.called()]
+        with self.gateway.inside():
+            return found + [peer.host for peer in self.own if peer.called()]
 
 
 @contextlib.contextmanager
@@ -125,16 +130,16 @@ def world(folder: Path) -> Iterator[World]:
         with outside.inside():
             names = NameServer(ZONE, NAME_SERVER, delays=DELAYS)
             good = tuple(Peer(echo, host, PORT) for host in (GOOD, GOOD6))
-            private = [Peer(echo, host, PORT) for host in PRIVATE]
+            private = tuple(Peer(echo, host, PORT) for host in PRIVATE)
         with gateway.inside():
-            private += [Peer(echo, host, PORT) for host in ("127.0.0.1", "::1", GATEWAY, GATEWAY6)]
+            own = tuple(Peer(echo, host, PORT) for host in ("127.0.0.1", "::1", GATEWAY, GATEWAY6))
         stack.enter_context(names)
-        for peer in (*good, *private):
+        for peer in (*good, *private, *own):
             stack.enter_context(peer)
         # The first packet to a new neighbour can wait a second for the link to settle; not in a test.
         with gateway.inside():
             socket.create_connection((GOOD6, PORT), 5).close()
-        yield World(gateway, outside, names, good, tuple(private), folder)
+        yield World(gateway, outside, names, good, private, own, folder)
 
 
 def _connect(gateway: Namespace, outside: Namespace) -> None:

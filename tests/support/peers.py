@@ -53,9 +53,13 @@ class Peer:
         """What the first connection's habit returned, when it has ended; empty if it never did."""
         return eventually(lambda: b"".join(self.results[:1]), within=within)
 
-    def called(self, within: float = 0.15) -> bool:
-        """Whether anybody connects within this time; short, since the reply has already come when tests ask."""
-        return eventually(lambda: bool(self.callers), within=within)
+    def called(self) -> bool:
+        """Whether anybody has connected up to now: a connection of our own queues behind all that came before it."""
+        with socket.create_connection((self.host, self.port), 5) as probe:
+            own = probe.getsockname()[:2]
+            assert eventually(lambda: own in self.callers, every=0.001), "this server does not accept any more"
+        self.callers.remove(own)
+        return bool(self.callers)
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)

@@ -9,10 +9,10 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar, cast
 
-from gateway.net.loop import READ, READ_WRITE, Handler, Poller
+from gateway.net.loop import READ, READ_WRITE, Handler, PathLoop, Poller, Resumable
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay
 from gateway.net.sockets import Socket
@@ -63,9 +63,10 @@ class Stage:
     """A loop and a poller; also the `Owner` of relays."""
 
     def __init__(self, pipes: int = 8) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.failures: list[tuple[Handler, Exception]] = []
-        self.poller = Poller(self.loop, lambda handler, error: self.failures.append((handler, error)))
+        self.poller = Poller()
+        self.loop = PathLoop(self.poller)
+        self.failures: list[tuple[Handler | Resumable, Exception]] = []
+        self.poller.failed = lambda handler, error: self.failures.append((handler, error))
         self.pipes = PipePool(pipes)
         #: the ends of the relays, in the words of the record
         self.ends: list[str] = []
@@ -77,19 +78,18 @@ class Stage:
         self.counts.append((relay.client.count, relay.target.count))
 
     def close(self) -> None:
-        """End the loop; whatever a handler raised fails the test."""
-        self.poller.close()
+        """End the loop, when what was closed is closed on both sides; whatever a handler raised fails the test."""
+        self.until(lambda: not self.poller.handlers, within=0.5)
         self.pipes.close()
         pending = asyncio.all_tasks(self.loop)
         for task in pending:
             task.cancel()
         if pending:
             self.loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
         assert not self.failures, self.failures
 
-    def run(self, work: Coroutine[Any, Any, Value], within: float = 5.0) -> Value:
+    def run(self, work: Awaitable[Value], within: float = 5.0) -> Value:
         """Run this to its end."""
         return self.loop.run_until_complete(asyncio.wait_for(work, within))
 
@@ -101,6 +101,10 @@ class Stage:
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(spin())
+
+    def one_round(self) -> None:
+        """Let the poller handle what is ready now, once, and nothing else."""
+        self.poller.select(0)
 
     def rest(self, seconds: float = 0.02) -> None:
         """Let the loop run for a while."""
@@ -121,12 +125,16 @@ class Stage:
         self, client: socket.socket, target: socket.socket, early: bytes = b"", client_readable: bool = False
     ) -> Relay:
         """A relay between these two, which it owns from now on."""
+        relay = Relay(self, cast(Session, None), *self.watched(client, target), time.monotonic())
+        relay.start(early, client_readable, 0)
+        return relay
+
+    def watched(self, client: socket.socket, target: socket.socket) -> tuple[Socket, Socket]:
+        """Both as they are before a relay has them: watched, and their events told to somebody else."""
         ours, theirs = bare(client), bare(target)
         self.poller.add(ours.fileno(), Nobody(), READ)
         self.poller.add(theirs.fileno(), Nobody(), READ_WRITE)
-        relay = Relay(self, cast(Session, None), ours, theirs, time.monotonic())
-        relay.start(early, client_readable, 0)
-        return relay
+        return ours, theirs
 
     def line(self, sndbuf: int = 0, rcvbuf: int = 0, early: bytes = b"") -> tuple[socket.socket, socket.socket]:
         """A relay in the middle of two far ends: the client's, and the target's."""
