@@ -23,6 +23,7 @@ from gateway.system.journal import Journal
 from gateway.system.privileges import Account
 
 BACKLOG = 4096
+START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 FIRST_DELAY, LAST_DELAY = 0.1, 30.0
 """Seconds before a worker that died is started anew: doubled each time, back to the first after a minute of life."""
@@ -57,6 +58,8 @@ class _Place:
     index: int
     listeners: list[socket.socket]
     pid: int = 0
+    #: what its process writes a byte to when it serves; kept open as long as the process may write
+    ready: int = -1
     started: float = 0.0
     delay: float = FIRST_DELAY
     due: float = 0.0
@@ -86,20 +89,19 @@ class Supervisor:
     def run(self, announce: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``announce`` is called when every worker serves. Raises StartError."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        ready = [self._start(place) for place in self._places]
+        for place in self._places:
+            place.ready = self._start(place)
         try:
-            self._await_readiness(ready)
+            self._await_readiness()
             announce()
             self._watch()
         finally:
             self._stop()
 
-    def _await_readiness(self, ready: Sequence[int]) -> None:
-        for descriptor in ready:
-            found = select.select([descriptor], [], [], 30)[0]
-            served = os.read(descriptor, 1) if found else b""
-            os.close(descriptor)
-            if not served:
+    def _await_readiness(self) -> None:
+        for place in self._places:
+            found = select.select([place.ready], [], [], START_SECONDS)[0]
+            if not found or not os.read(place.ready, 1):
                 raise StartError("a worker did not start; its reason is in the lines above")
 
     def _start(self, place: _Place) -> int:
@@ -164,13 +166,14 @@ class Supervisor:
                     f"worker {place.index} (process {place.pid}) {status}; a new one starts in {place.delay:g} s"
                 )
                 place.pid = 0
+                os.close(place.ready)
                 place.due = now + place.delay
                 place.delay = min(LAST_DELAY, place.delay * 2)
 
     def _restart(self) -> None:
         for place in self._places:
             if not place.pid and place.due <= time.monotonic():
-                os.close(self._start(place))
+                place.ready = self._start(place)
 
     def _stop(self) -> None:
         """End every worker: politely, then not."""

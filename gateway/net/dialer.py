@@ -148,15 +148,24 @@ async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint
     """`race`, with the same ends as `dial`. Cancelling it gives the attempts up; nobody is told."""
     try:
         sock = await race(asyncio.get_running_loop(), endpoints)
+        remote = _peer(sock)
     except OSError as error:
         client.dial_failed(error.errno or 0, "connect()")
         return
     # The poller reports what the socket is ready for at its next turn, when the relay has taken it over.
-    remote = address_of(sock.getpeername()[0])
     plain_sock = Socket(sock.family, sock.type, sock.proto, sock.detach())
     plain_sock.setblocking(False)
     poller.add(plain_sock.fileno(), _Nobody(), READ_WRITE)
     client.dial_succeeded(plain_sock, remote, 0)
+
+
+def _peer(sock: socket.socket) -> Address:
+    """Who won the race; raises OSError, with the socket closed, when that peer has reset already."""
+    try:
+        return address_of(sock.getpeername()[0])
+    except OSError:
+        sock.close()
+        raise
 
 
 class _Nobody:

@@ -11,6 +11,7 @@ from gateway.net.sockets import accepted
 
 ACCEPTS_A_TURN = 16
 PAUSE_SECONDS = 1.0
+TELL_SECONDS = 10.0
 
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -25,15 +26,16 @@ class Listener:
         self._family = int(sock.family)
         self._paused: asyncio.TimerHandle | None = None
         self._listening = True
+        self._tell_at = 0.0
         poller.add(sock.fileno(), self, select.EPOLLIN)
 
     def ready(self, _events: int) -> None:
         """Clients wait to be accepted."""
         runner = self._runner
+        if not runner.make_room():
+            self._pause("all places are taken by running sessions")
+            return
         for _ in range(ACCEPTS_A_TURN):
-            if not runner.make_room():
-                self._pause("all places are taken by running sessions")
-                return
             try:
                 sock, name = accepted(self._sock, self._family)
             except BlockingIOError:
@@ -44,13 +46,22 @@ class Listener:
                     return
                 continue  # the client has gone already (accept(2), "Error handling")
             runner.accept(sock, name)
+            if runner.is_full:
+                return  # only while somebody waits, which the next event tells, may somebody else be put out
 
     def _pause(self, why: str) -> None:
         if self._paused is None:
-            self._runner.log.trouble(f"accepting pauses: {why}")
+            self._say(why)
             self._poller.remove(self._sock.fileno())
             self._paused = self._runner.loop.call_later(PAUSE_SECONDS, self.resume)
             self._runner.waiting.add(self)
+
+    def _say(self, why: str) -> None:
+        """Tell why clients wait, not more often than once in `TELL_SECONDS`."""
+        now = self._runner.context.clock()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_SECONDS
+            self._runner.log.trouble(f"accepting pauses: {why}")
 
     def resume(self) -> None:
         """Accept again, if it was paused."""

@@ -16,7 +16,7 @@ import asyncio
 import select
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol, TypeVarTuple
 
@@ -116,9 +116,9 @@ class Poller(selectors.BaseSelector):
     def _round(self, events: list[tuple[int, int]]) -> bool:
         """Call the handlers of these events, then whoever stopped for fairness; whether asyncio has an event."""
         find = self.handlers.get
-        again = self._again
-        if again:
-            self._again = []
+        again: Sequence[Resumable] = ()
+        if self._again:
+            again, self._again = self._again, []
         asyncio_ready = False
         for fd, mask in events:
             handler = find(fd)

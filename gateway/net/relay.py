@@ -27,6 +27,9 @@ _RDHUP = select.EPOLLRDHUP
 _URGENT = select.EPOLLPRI
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _UNUSUAL = _ERROR | _RDHUP | _URGENT
+_UNKNOWN = select.EPOLLHUP
+"""For reading without a fresh event: an end of file may wait behind the data, as its edge may be gone."""
+
 _MORE = socket.MSG_MORE
 _SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -62,6 +65,7 @@ class Side:
         "relay",
         "shut",
         "sock",
+        "urgent",
         "watches_writes",
     )
 
@@ -81,6 +85,8 @@ class Side:
         self.count = 0
         #: whether a read may find something that no event will tell of again
         self.readable = False
+        #: whether this side has sent urgent data; splice(2) would stop in front of it for ever
+        self.urgent = False
         #: this side sends no more
         self.eof = False
         #: this side was told that no more comes
@@ -128,7 +134,7 @@ class Side:
         """Go on reading after the others had their turn."""
         if not self.relay.closed:
             self.readable = True
-            self.relay.pump(self, self.other, 0)
+            self.relay.pump(self, self.other, _UNKNOWN)
 
 
 class Relay:
@@ -163,29 +169,33 @@ class Relay:
             target.pending = early
             target.held = True
         if early or client_readable:
-            self.pump(client, target, 0)
+            self.pump(client, target, _UNKNOWN)
         if target_events & ~_OUT and not self.closed:
             target.ready(target_events)
 
     def handle(self, side: Side, events: int) -> None:
         """Events in all their combinations."""
         if events & _URGENT:
-            # From here on the urgent byte stays in its place in the stream (SO_OOBINLINE, socket(7)).
-            side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+            side.urgent = True
         if events & (_IN | _UNUSUAL):
             side.readable = True
             if not side.eof:
                 self.pump(side, side.other, events)
             elif events & _ERROR:
                 self._check(side)
+        if events & _ERROR and not self.closed and side.other.held:
+            # Nothing is read from this side while the other takes nothing, so that its reset must be looked for.
+            self._check(side)
         if events & (_OUT | _ERROR) and not self.closed and side.held:
-            self.pump(side.other, side, 0)
+            self.pump(side.other, side, _UNKNOWN)
 
     def pump(self, source: Side, sink: Side, events: int) -> None:
         """Move bytes from ``source`` to ``sink`` until the one has none or the other takes none."""
         try:
             if sink.pending is not None and not self._flush(source, sink):
                 return
+            if sink.pipe is not None and source.urgent and not sink.pipe.level:
+                self._return_pipe(sink)
             if sink.pipe is not None:
                 self._splice(source, sink, sink.pipe)
             else:
@@ -228,8 +238,9 @@ class Relay:
             source.count += size
             if size < COPY_BYTES:
                 # A short read has emptied the socket. If the end of file had arrived before it, that came with it,
-                # and leaves in the segment of the last bytes; with an error or urgent data one more read tells.
-                source.readable = bool(events & _UNUSUAL)
+                # and leaves in the segment of the last bytes; with an error or urgent data, at whose mark reads end,
+                # one more read tells.
+                source.readable = bool(events & _UNUSUAL) or source.urgent
                 source.eof = ending or not size
             try:
                 sent = sink.sock.send(data, _MORE if ending else 0) if size else 0
@@ -253,9 +264,9 @@ class Relay:
             return False
         if size == COPY_BYTES:
             source.readable = True
-            sink.pipe = self._owner.pipes.take()
-            if sink.pipe is not None:
-                sink.held = True
+            if not source.urgent:
+                sink.pipe = self._owner.pipes.take()
+                sink.held = sink.pipe is not None
             self._owner.poller.again(source)
             return False
         return True
@@ -268,8 +279,11 @@ class Relay:
     def _splice(self, source: Side, sink: Side, pipe: Pipe) -> None:
         moved = 0
         for _ in range(ROUNDS):
-            if not pipe.level and not self._fill(source, sink, pipe, moved):
-                return
+            if not pipe.level:
+                if source.urgent:
+                    break
+                if not self._fill(source, sink, pipe, moved):
+                    return
             try:
                 drained = os.splice(pipe.reader, sink.fd, pipe.level, flags=_SPLICE)
             except BlockingIOError:
@@ -297,7 +311,12 @@ class Relay:
                     source.count += loaded
                     pipe.level = loaded
                     return True
-                source.eof = True
+                # In front of urgent data splice(2) gives nothing too.
+                source.eof = not source.sock.recv(1, socket.MSG_PEEK)
+                if not source.eof:
+                    source.urgent = True
+                    self._owner.poller.again(source)
+                    return False
         if source.eof or moved < COPY_BYTES:
             self._return_pipe(sink)
         if source.eof:

@@ -95,8 +95,10 @@ class Runner:
         self.identd = identd
         self.shell = shell
         self.pipes = pipes
-        #: the clients before their relays, in the order of their arrival; a dictionary, for its order
-        self.fronts: dict[Front, None] = {}
+        #: the clients that are waited for, the slowest first; dictionaries, for their order
+        self.slow: dict[Front, None] = {}
+        #: the clients that wait for a look-up, a password check, an identd or a connection
+        self.busy: dict[Front, None] = {}
         #: connections that hold a place
         self.open = 0
         #: who paused for want of a place
@@ -119,15 +121,22 @@ class Runner:
         """Serve a client that was just accepted; ``name`` is its socket address."""
         Front(self, sock, address_of(name[0]), text_of(name))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken."""
+        return self.open >= self.limits.sessions
+
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.
 
         Slow is who was accepted first and has not made its request, or has had its refusal.
         """
-        if self.open < self.limits.sessions:
+        if not self.is_full:
             return True
-        for front in self.fronts:
-            if front.is_slow:
+        for front in tuple(self.slow):
+            # Its request may be here already, unread: then it is we who are slow.
+            front.ready(select.EPOLLIN)
+            if front in self.slow:
                 front.put_out("put out for a newer client: all places are taken")
                 return True
         return False
@@ -140,15 +149,18 @@ class Runner:
                 listener.resume()
 
     def relay_ended(self, relay: Relay, end: str) -> None:
-        """A relay is over: write it down and free its place."""
-        relay.session.ended(relay.client.count, relay.target.count, end)
+        """A relay is over: free its place and write it down."""
         self.left()
+        relay.session.ended(relay.client.count, relay.target.count, end)
 
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(self._step, self._sweep)
         now = self.context.clock()
-        for front in [front for front in self.fronts if front.due <= now]:
-            front.timed_out()
+        for front in [front for front in (*self.slow, *self.busy) if front.due <= now]:
+            try:
+                front.timed_out()
+            except Exception as error:  # a bug costs its own session only
+                self.failed(front, error)
         if now >= self._idle_due:
             self._idle_due = now + self._idle_step
             for relay in self._relays():
@@ -166,12 +178,16 @@ class Runner:
             where = where.tb_next
         place = "" if where is None else f" at {where.tb_frame.f_code.co_name}:{where.tb_lineno}"
         self.log.trouble(f"internal error in a session: {type(error).__name__}: {error}{place}")
-        if isinstance(handler, Side):
-            handler.relay.cut("internal error")
-        elif isinstance(handler, Front):
-            handler.put_out("internal error")
-        elif isinstance(handler, Attempt) and isinstance(handler.client, Front):
-            handler.client.put_out("internal error")
+        front = handler.client if isinstance(handler, Attempt) else handler
+        try:
+            if isinstance(handler, Side):
+                handler.relay.cut("internal error")
+            elif isinstance(front, Front):
+                front.put_out("internal error")
+        except Exception as second:  # the same bug, most likely; the descriptors at least are given back
+            self.log.trouble(f"internal error at the end of a session: {type(second).__name__}: {second}")
+            if isinstance(front, Front):
+                front.leave()
 
     def close(self, why: str) -> None:
         """End every session, write their records, and stop."""
@@ -180,7 +196,7 @@ class Runner:
             task.cancel()
         for relay in self._relays():
             relay.cut(why)
-        for front in tuple(self.fronts):
+        for front in (*self.slow, *self.busy):
             front.put_out(why)
         self.lookups.close()
         self.pipes.close()
@@ -191,8 +207,8 @@ class Front:
 
     __slots__ = (
         "_drained",
-        "_established",
         "_lingers",
+        "_open",
         "_runner",
         "_session",
         "_sock",
@@ -214,17 +230,12 @@ class Front:
         self._target: tuple[Socket, int] | None = None
         #: whether the kernel may hold bytes, or the end, of the client that nobody has read
         self._unread = False
-        self._established = False
+        self._open = True
         self._lingers = False
         self._drained = 0
         runner.open += 1
-        runner.fronts[self] = None
+        runner.slow[self] = None
         runner.poller.add(sock.fileno(), self, READ)
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether it is the client that is waited for."""
-        return self._lingers or self._session.state is _NEGOTIATING
 
     # What happens to it
 
@@ -287,16 +298,22 @@ class Front:
 
     def put_out(self, why: str) -> None:
         """End before the relay began, without a word to the client."""
-        if self in self._runner.fronts:
+        if self._open:
             self._cancel()
             self._session.abandoned(why)
             self.leave()
 
     def leave(self) -> None:
-        """Close the socket and give the place back."""
+        """Close the sockets and give the place back."""
         runner = self._runner
-        if self in runner.fronts:
-            del runner.fronts[self]
+        if self._open:
+            self._open = False
+            if self._target is not None:
+                target = self._target[0]
+                self._target = None
+                runner.poller.close_later(target.fileno(), target)
+            runner.slow.pop(self, None)
+            runner.busy.pop(self, None)
             runner.poller.close_later(self._sock.fileno(), self._sock)
             runner.left()
 
@@ -316,10 +333,17 @@ class Front:
 
     def check_password(self, user: bytes, password: bytes) -> None:
         """Verify a password in the background."""
+        runner = self._runner
+        del runner.slow[self]
+        runner.busy[self] = None
         self._wait_for(self._verify(user, password))
 
     async def _verify(self, user: bytes, password: bytes) -> None:
-        self._session.password_checked(await self._runner.verifier.verify(user, password))
+        runner = self._runner
+        accepted = await runner.verifier.verify(user, password)
+        del runner.busy[self]
+        runner.slow[self] = None
+        self._session.password_checked(accepted)
         if self._session.state is _NEGOTIATING:
             self._read(_RDHUP)
 
@@ -364,13 +388,16 @@ class Front:
         target, events = self._target
         runner = self._runner
         self._target = None
-        del runner.fronts[self]
+        self._open = False
+        del runner.busy[self]
         relay = Relay(runner, self._session, self._sock, target, runner.context.clock())
         relay.start(early, self._unread, events)
 
     def close(self) -> None:
         """Close when the client has: closing over unread bytes would reset the connection and lose the answer."""
         self._lingers = True
+        self._runner.busy.pop(self, None)
+        self._runner.slow[self] = None
         self.due = self._runner.context.clock() + LINGER_SECONDS
         try:
             self._sock.shutdown(socket.SHUT_WR)
@@ -383,9 +410,11 @@ class Front:
 
     def _establishing(self) -> None:
         """From the request on it is not the client that is waited for: the time of `Limits.connect` begins, once."""
-        if not self._established:
-            self._established = True
-            self.due = self._runner.context.clock() + self._runner.limits.connect
+        runner = self._runner
+        if self not in runner.busy:
+            del runner.slow[self]
+            runner.busy[self] = None
+            self.due = runner.context.clock() + runner.limits.connect
 
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         self._waiting = self._runner.spawn(self._guarded(work))

@@ -7,6 +7,7 @@ from gateway.address import Address, Endpoint, plain
 
 _STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _FAMILY = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
+_SOCKET, _OOBINLINE = int(socket.SOL_SOCKET), int(socket.SO_OOBINLINE)
 _TCP, _NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 
 
@@ -39,9 +40,13 @@ def text_of(name: tuple[Any, ...]) -> str:
 
 
 def outgoing(endpoint: Endpoint) -> Socket:
-    """A non-blocking TCP socket for this destination; raises OSError."""
+    """A non-blocking TCP socket for this destination; raises OSError.
+
+    Urgent bytes stay in their place in the stream on both sides (SO_OOBINLINE, `spec/socks4.md` §1.6).
+    """
     sock = Socket(_FAMILY[endpoint.address.version], _STREAM)
     sock.setsockopt(_TCP, _NODELAY, 1)
+    sock.setsockopt(_SOCKET, _OOBINLINE, 1)
     return sock
 
 
@@ -57,7 +62,7 @@ def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:
 def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:
     """A non-blocking listening TCP socket; ``shared`` lets several bind to one port (SO_REUSEPORT). Raises OSError.
 
-    TCP_NODELAY and SO_KEEPALIVE are inherited by the accepted sockets (Linux), which saves their setting each time.
+    TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE are inherited by the accepted sockets (Linux), which saves their setting.
     """
     family = _FAMILY[endpoint.address.version]
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -68,6 +73,7 @@ def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((str(endpoint.address), endpoint.port))
         sock.listen(backlog)

@@ -225,7 +225,7 @@ class Session:
 
     def connected(self, bound: Endpoint, egress: str, remote: Address) -> None:
         """The answer to `dial`: where the outgoing socket is bound, also as text, and what it is connected to."""
-        self._enter(_RELAYING)
+        self._expect(_DIALING, "connected")
         actions = self._actions
         if self._permitted is not None:
             self._decision = self._permitted[remote]
@@ -237,6 +237,7 @@ class Session:
         self._context.journal.line("connected -- " + what)
         actions.send(self._answer(_new(Reply, (_SUCCEEDED, bound, None, False))))
         negotiation = self._negotiation
+        self._enter(_RELAYING)
         self._forget()
         actions.start_relay(b"" if negotiation is None else negotiation.trailing_data)
 

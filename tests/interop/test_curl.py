@@ -70,7 +70,6 @@ def test_curl_sends_a_user_id(gateway: Sockd, web: str, scheme: str) -> None:
     [
         pytest.param("fred:sesame%207@", True, id="with the right password"),
         pytest.param("fred:sesame%208@", False, id="with a wrong password"),
-        pytest.param("barney:sesame%207@", False, id="as an unknown user"),
         pytest.param("", False, id="without a password"),
     ],
 )

@@ -5,6 +5,7 @@ Limits are seconds; the small ones here stand for the large ones of a real gatew
 
 import contextlib
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -267,7 +268,7 @@ def test_a_target_that_resets_while_its_client_takes_nothing_is_let_go(gateway: 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sockd]:
     """A daemon with limits of a few tenths of a second."""
-    settings = {"timeouts": {"handshake": 0.3, "connect": 0.4, "idle": 0.6}}
+    settings = {"timeouts": {"handshake": 0.2, "connect": 0.3, "idle": 0.4}}
     with sockd(tmp_path_factory.mktemp("impatient"), settings=settings) as daemon:
         yield daemon
 
@@ -288,7 +289,7 @@ def test_a_handshake_that_is_not_finished_in_time_ends(impatient: Sockd, sent: b
     with Wire(impatient.port) as wire:
         wire.send(sent)
         assert wire.read_to_end() in (b"", b"\x05\x00")
-        assert 0.25 < time.monotonic() - started < 1.5
+        assert 0.15 < time.monotonic() - started < 1.5
         client = "{}:{}".format(*wire.name)
     assert impatient.wait_record(client=client)["result"] == "timed-out"
 
@@ -315,7 +316,7 @@ def test_a_target_that_does_not_answer_is_given_up(impatient: Sockd, dialect: Di
         started = time.monotonic()
         with Wire(impatient.port) as wire:
             assert dialect.ask(wire, port) == dialect.unreachable
-            assert 0.35 < time.monotonic() - started < 1.5
+            assert 0.25 < time.monotonic() - started < 1.5
             client = "{}:{}".format(*wire.name)
         record = impatient.wait_record(client=client)
         assert (record["result"], record["egress"]) == ("timed-out", None)
@@ -327,7 +328,7 @@ def test_a_silent_session_ends_after_the_idle_limit(impatient: Sockd) -> None:
         assert connect5(wire, "127.0.0.1", target.port).code == 0
         started = time.monotonic()
         assert wire.end_of_peer() in ("fin", "reset")
-        assert 0.5 < time.monotonic() - started < 2
+        assert 0.35 < time.monotonic() - started < 2
         client = "{}:{}".format(*wire.name)
     record = impatient.wait_record(client=client)
     assert (record["result"], record["end"]) == ("connected", "idle")
@@ -339,7 +340,7 @@ def test_a_session_that_is_used_outlives_every_limit(impatient: Sockd) -> None:
         assert connect5(two, "127.0.0.1", both_ways.port).code == 0
         assert connect5(one, "127.0.0.1", one_way.port).code == 0
         for _ in range(7):
-            time.sleep(0.25)
+            time.sleep(0.15)
             one.send(b"x")
             two.send(b"x")
             assert two.read(1) == b"x"
@@ -411,6 +412,19 @@ def test_every_size_arrives_whole_in_both_directions(gateway: Sockd, size: int) 
         assert wire.read_to_end() == data
 
 
+@pytest.mark.parametrize("size", [pytest.param(3, id="alone"), pytest.param(3 * MIB, id="within bulk data")])
+def test_urgent_data_stays_in_its_place(gateway: Sockd, size: int) -> None:
+    """A byte that the client marks as urgent goes on in-band (``spec/socks4.md`` §1.6); nothing behind it is lost."""
+    before, after = b"".join(blocks(9, size)), b"".join(blocks(10, size))
+    with Peer(collect) as target, Wire(gateway.port) as wire:
+        assert connect5(wire, "127.0.0.1", target.port).code == 0
+        wire.send(before)
+        wire.socket.send(b"!", socket.MSG_OOB)
+        wire.send(after)
+        wire.finish()
+        assert target.result() == before + b"!" + after
+
+
 # --- many sessions -------------------------------------------------------------------------------------------------
 
 
@@ -422,7 +436,10 @@ def one_session(daemon: Sockd, dialect: Dialect, port: int) -> None:
 
 @pytest.mark.parametrize(
     ("count", "warm"),
-    [pytest.param(3000, 1000, id="3,000 sessions"), pytest.param(100_000, 5000, marks=pytest.mark.full)],
+    [
+        pytest.param(3000, 500, id="3,000 sessions"),
+        pytest.param(100_000, 5000, id="100,000 sessions", marks=pytest.mark.full),
+    ],
 )
 def test_many_sessions_leave_nothing_behind(tmp_path_factory: pytest.TempPathFactory, count: int, warm: int) -> None:
     """Descriptors of every kind return to what they were, memory to within 1.5 MiB, and no record is missing."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import proc
 from tests.support.daemon import LOOPBACK, Sockd, Toml, run_sockd, sockd, write_files
-from tests.support.peers import Peer, closed_port, echo
+from tests.support.peers import Peer, closed_port, echo, has_ipv6
 from tests.support.rawsocks import Wire, connect5
 from tests.support.waiting import eventually
 
@@ -43,6 +43,7 @@ def test_a_signal_ends_it_cleanly_with_sessions_open(tmp_path: Path, target: Pee
         assert [record["end"] for record in daemon.records()] == ["shutdown"]
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6; one with ::1 on its loopback runs it")
 def test_both_families_and_several_addresses(tmp_path: Path, target: Peer) -> None:
     """One port on each address; an IPv6 client's address is written in brackets."""
     rules = LOOPBACK + "permit ::1/128 ::1/128\npermit ::1/128 127.0.0.0/8\n"

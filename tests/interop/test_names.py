@@ -4,12 +4,13 @@
 daemon while a real server listens on both loopback addresses, so that a spelling that gets through is seen there.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.daemon import Sockd, sockd
-from tests.support.peers import Peer, echo
+from tests.support.peers import Peer, echo, has_ipv6
 from tests.support.rawsocks import Wire, connect5, http, read_reply4, read_status, socks4a
 
 NOT_ALLOWED = 2
@@ -86,10 +87,11 @@ def cases(table: tuple[tuple[str, str], ...]) -> list[object]:
 
 
 @pytest.fixture
-def targets() -> Iterator[tuple[Peer, Peer]]:
-    """A server on 127.0.0.1 and one on ::1, on the same port; whoever connects is seen."""
-    with Peer(echo) as four, Peer(echo, "::1", four.port) as six:
-        yield four, six
+def targets() -> Iterator[tuple[Peer, ...]]:
+    """A server on 127.0.0.1, and one on ::1 on the same port if the host has it; whoever connects is seen."""
+    with contextlib.ExitStack() as stack:
+        four = stack.enter_context(Peer(echo))
+        yield (four, stack.enter_context(Peer(echo, "::1", four.port))) if has_ipv6() else (four,)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def denying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sockd]:
 
 
 @pytest.mark.parametrize("name", cases(NO_NAMES))
-def test_what_is_no_name_is_refused_before_any_rule(gateway: Sockd, targets: tuple[Peer, Peer], name: str) -> None:
+def test_what_is_no_name_is_refused_before_any_rule(gateway: Sockd, targets: tuple[Peer, ...], name: str) -> None:
     """The rules of this daemon let loopback be reached, so only the refusal of the name itself can stop these."""
     with Wire(gateway.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == BAD_NAME
@@ -124,7 +126,7 @@ def test_what_is_no_name_is_refused_before_any_rule(gateway: Sockd, targets: tup
 
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in NO_NAMES if "\0" not in case[0] and case[0])))
-def test_what_is_no_name_is_refused_in_socks4a(gateway: Sockd, targets: tuple[Peer, Peer], name: str) -> None:
+def test_what_is_no_name_is_refused_in_socks4a(gateway: Sockd, targets: tuple[Peer, ...], name: str) -> None:
     with Wire(gateway.port) as wire:
         wire.send(socks4a(name.encode(), targets[0].port))
         assert read_reply4(wire).code == 91
@@ -132,7 +134,7 @@ def test_what_is_no_name_is_refused_in_socks4a(gateway: Sockd, targets: tuple[Pe
 
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in NO_NAMES if case[0] != "[::1]")))
-def test_what_is_no_name_is_refused_in_http(gateway: Sockd, targets: tuple[Peer, Peer], name: str) -> None:
+def test_what_is_no_name_is_refused_in_http(gateway: Sockd, targets: tuple[Peer, ...], name: str) -> None:
     with Wire(gateway.port) as wire:
         wire.send(http(f"{name}:{targets[0].port}".encode()))
         assert read_status(wire) >= 400
@@ -141,7 +143,7 @@ def test_what_is_no_name_is_refused_in_http(gateway: Sockd, targets: tuple[Peer,
 
 @pytest.mark.parametrize("name", cases(ALIASES))
 def test_a_line_for_everywhere_reaches_no_part_of_the_gateway(
-    everywhere: Sockd, targets: tuple[Peer, Peer], name: str
+    everywhere: Sockd, targets: tuple[Peer, ...], name: str
 ) -> None:
     with Wire(everywhere.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == NOT_ALLOWED
@@ -150,7 +152,7 @@ def test_a_line_for_everywhere_reaches_no_part_of_the_gateway(
 
 @pytest.mark.parametrize("name", cases(tuple(case for case in ALIASES if not case[0].lower().startswith("local"))))
 def test_a_line_for_everywhere_reaches_no_part_of_the_gateway_by_address_type(
-    everywhere: Sockd, targets: tuple[Peer, Peer], name: str
+    everywhere: Sockd, targets: tuple[Peer, ...], name: str
 ) -> None:
     """The same as binary addresses (ATYP 1 and 4) instead of text."""
     with Wire(everywhere.port) as wire:
@@ -159,7 +161,7 @@ def test_a_line_for_everywhere_reaches_no_part_of_the_gateway_by_address_type(
 
 
 @pytest.mark.parametrize("name", cases(ALIASES[:12]))
-def test_a_deny_line_holds_for_every_alias(denying: Sockd, targets: tuple[Peer, Peer], name: str) -> None:
+def test_a_deny_line_holds_for_every_alias(denying: Sockd, targets: tuple[Peer, ...], name: str) -> None:
     with Wire(denying.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == NOT_ALLOWED
     assert not any(target.called() for target in targets)
@@ -193,7 +195,7 @@ def test_the_daemon_does_not_connect_to_its_own_port(everywhere: Sockd, name: st
     ],
 )
 def test_a_line_that_denies_a_name_denies_its_spellings(
-    by_name: Sockd, targets: tuple[Peer, Peer], name: str, code: int
+    by_name: Sockd, targets: tuple[Peer, ...], name: str, code: int
 ) -> None:
     with Wire(by_name.port) as wire:
         assert connect5(wire, name.encode(), targets[0].port).code == code

@@ -108,11 +108,14 @@ class World(NamedTuple):
             return connect5(wire, host, port)
 
     def reached(self) -> list[str]:
-        """The addresses that the rules do not let through, and that somebody has connected to all the same."""
-        with self.outside.inside():
-            found = [peer.host for peer in self.private if peer.called()]
-        with self.gateway.inside():
-            return found + [peer.host for peer in self.own if peer.called()]
+        """The addresses that the rules do not let through, and somebody has connected to since this was last asked."""
+        found = []
+        for space, peers in ((self.outside, self.private), (self.gateway, self.own)):
+            with space.inside():
+                found += [peer.host for peer in peers if peer.called()]
+            for peer in peers:
+                peer.callers.clear()
+        return found
 
 
 @contextlib.contextmanager

@@ -20,6 +20,15 @@ from tests.support.waiting import eventually
 Habit = Callable[[socket.socket], bytes | None]
 
 
+def has_ipv6() -> bool:
+    """Whether this host has the IPv6 loopback address; some containers do not."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 class Peer:
     """A listening TCP server; a context manager. Leaving it ends every connection and waits for the threads."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.net.stage import Stage, descriptors, staged
+from tests.unit.net.stage import House, Stage, closed_after, descriptors, staged
 
 
 @pytest.fixture
@@ -12,5 +12,15 @@ def stage() -> Iterator[Stage]:
     """A loop with a poller; afterwards no handler may have failed and no descriptor be left."""
     before = descriptors()
     with staged() as made:
+        yield made
+    assert descriptors() <= before
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    """A runner and a listener with the rules of loopback; afterwards as `stage`."""
+    before = descriptors()
+    made = House()
+    with closed_after(made):
         yield made
     assert descriptors() <= before

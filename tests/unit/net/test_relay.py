@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.net.pipes import PIPE_BYTES
 from gateway.net.relay import COPY_BYTES, Relay, Side
 from gateway.session.tcp import Session
-from tests.unit.net.stage import Stage, descriptors, finish, reset, staged, tcp_pair
+from tests.unit.net.stage import Stage, descriptors, finish, reset, staged
 
 NOISE = bytes(range(256)) * 4096
 
@@ -80,8 +80,6 @@ def test_any_chunks_and_any_reader_see_the_same_bytes(
         assert seen["down"] == b"".join(bytes([index]) * size for index, size in enumerate(down))
         assert stage.until(lambda: stage.ends)
         assert stage.counts == [(sum(up), sum(down))]
-        client.close()
-        target.close()
 
 
 def test_both_directions_in_bulk_at_once(stage: Stage) -> None:
@@ -110,8 +108,6 @@ def test_both_directions_in_bulk_at_once(stage: Stage) -> None:
     assert digests == {"up": expected, "down": expected}
     assert stage.until(lambda: stage.ends)
     assert stage.counts == [(size, size)]
-    client.close()
-    target.close()
 
 
 @pytest.mark.parametrize("size", [1, 100, COPY_BYTES, 300_000])
@@ -144,8 +140,6 @@ def test_a_half_that_ended_is_passed_on_and_the_other_goes_on(stage: Stage, firs
     finish(other)
     assert stage.end_of(ender) == "fin"
     assert stage.until(lambda: stage.ends) == [f"the {first} closed"]
-    ender.close()
-    other.close()
 
 
 @pytest.mark.parametrize("size", [1, COPY_BYTES - 1, COPY_BYTES, COPY_BYTES + 1, 2_000_000])
@@ -164,29 +158,25 @@ def test_an_end_that_comes_together_with_data_is_not_lost(stage: Stage, size: in
     finish(other)
     assert stage.end_of(ender) == "fin"
     assert stage.until(lambda: stage.ends) == [f"the {who} closed"]
-    ender.close()
-    other.close()
 
 
 def test_an_end_that_came_before_the_relay_is_passed_on(stage: Stage) -> None:
-    client, near_client = tcp_pair()
-    target, near_target = tcp_pair()
+    client, near_client = stage.pair()
+    target, near_target = stage.pair()
     finish(client)
     finish(target)
     stage.join(near_client, near_target)
     assert stage.end_of(target) == "fin"
     assert stage.end_of(client) == "fin"
     assert stage.until(lambda: stage.ends)
-    client.close()
-    target.close()
 
 
 @pytest.mark.parametrize("early", [b"", b"early"], ids=["no early data", "early data"])
 @pytest.mark.parametrize("late", [b"", b"late"], ids=["no late data", "late data"])
 def test_data_and_end_whose_event_somebody_else_had_are_passed_on(stage: Stage, early: bytes, late: bytes) -> None:
     """An edge is reported once: what the client did before the relay was told to who had the descriptor then."""
-    client, near_client = tcp_pair()
-    target, near_target = tcp_pair()
+    client, near_client = stage.pair()
+    target, near_target = stage.pair()
     ours, theirs = stage.watched(near_client, near_target)
     if late:
         stage.write(client, late)
@@ -197,8 +187,6 @@ def test_data_and_end_whose_event_somebody_else_had_are_passed_on(stage: Stage, 
     assert stage.read_to_end(target, within=1.0) == early + late
     finish(target)
     assert stage.end_of(client) == "fin"
-    client.close()
-    target.close()
 
 
 # Resets
@@ -215,7 +203,6 @@ def test_a_reset_becomes_a_reset(stage: Stage, who: str, size: int) -> None:
     reset(resetter)
     assert stage.end_of(other) == "reset"
     assert stage.until(lambda: stage.ends) == [f"reset by the {who}"]
-    other.close()
 
 
 @pytest.mark.parametrize("who", ["client", "target"])
@@ -229,7 +216,6 @@ def test_a_reset_after_the_end_of_that_half_is_passed_on(stage: Stage, who: str)
     stage.rest(0.01)
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         stage.write(other, b"x")
-    other.close()
 
 
 @pytest.mark.parametrize("who", ["client", "target"])
@@ -244,12 +230,11 @@ def test_a_reset_while_bytes_wait_for_a_slow_reader(stage: Stage, who: str) -> N
     assert stage.until(lambda: stage.ends) == [f"reset by the {who}"]
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         stage.run(sending)
-    other.close()
 
 
 def test_cutting_resets_both_and_twice_is_once(stage: Stage) -> None:
-    client, near_client = tcp_pair()
-    target, near_target = tcp_pair()
+    client, near_client = stage.pair()
+    target, near_target = stage.pair()
     relay = stage.join(near_client, near_target)
     stage.write(client, b"x")
     assert stage.read(target, 1) == b"x"
@@ -258,8 +243,6 @@ def test_cutting_resets_both_and_twice_is_once(stage: Stage) -> None:
     assert stage.end_of(client) == "reset"
     assert stage.end_of(target) == "reset"
     assert stage.ends == ["idle"]
-    client.close()
-    target.close()
 
 
 # Urgent data (RFC 9293 §3.8.5): one byte, in its place in the stream
@@ -275,8 +258,6 @@ def test_an_urgent_byte_stays_in_its_place(stage: Stage, who: str) -> None:
     assert stage.read(sink, 7) == b"abc!def"
     source.send(b"?", socket.MSG_OOB)
     assert stage.read(sink, 1) == b"?"
-    client.close()
-    target.close()
 
 
 def test_an_urgent_byte_as_the_very_last_one(stage: Stage) -> None:
@@ -285,8 +266,6 @@ def test_an_urgent_byte_as_the_very_last_one(stage: Stage) -> None:
     client.send(b"!", socket.MSG_OOB)
     finish(client)
     assert stage.read_to_end(target) == b"abc!"
-    client.close()
-    target.close()
 
 
 @pytest.mark.parametrize("pipes", [8, 0], ids=["by pipe", "by copying"])
@@ -359,14 +338,12 @@ def test_without_pipes_bulk_is_copied() -> None:
         assert stage.read(target, 5 << 20) == noise(5 << 20)
         stage.run(sent)
         assert descriptors() == before + 4
-        client.close()
-        target.close()
 
 
 def test_a_pipe_is_taken_for_bulk_and_given_back_when_it_falls_quiet() -> None:
     with staged(pipes=1) as stage:
-        client, near_client = tcp_pair()
-        target, near_target = tcp_pair()
+        client, near_client = stage.pair()
+        target, near_target = stage.pair()
         relay = stage.join(near_client, near_target)
         before = descriptors()
         sent = stage.loop.create_task(stage.loop.sock_sendall(client, noise(4 << 20)))
@@ -381,14 +358,12 @@ def test_a_pipe_is_taken_for_bulk_and_given_back_when_it_falls_quiet() -> None:
         stage.pipes.give_back(taken)
         stage.write(client, b"small again")
         assert stage.read(target, 11) == b"small again"
-        client.close()
-        target.close()
 
 
 def test_a_pipe_that_holds_bytes_is_never_given_to_another_session() -> None:
     with staged(pipes=1) as stage:
-        client, near_client = tcp_pair()
-        target, near_target = tcp_pair(sndbuf=4096)
+        client, near_client = stage.pair()
+        target, near_target = stage.pair(sndbuf=4096)
         stage.join(near_client, near_target)
         sending = stage.loop.create_task(stage.loop.sock_sendall(client, b"secret" * 2_000_000))
         stage.rest(0.05)
@@ -401,8 +376,6 @@ def test_a_pipe_that_holds_bytes_is_never_given_to_another_session() -> None:
         sent = stage.loop.create_task(stage.loop.sock_sendall(other_client, noise(3 << 20)))
         assert stage.read(other_target, 3 << 20) == noise(3 << 20)
         stage.run(sent)
-        other_client.close()
-        other_target.close()
 
 
 def test_many_sessions_share_fewer_pipes_and_none_gets_the_bytes_of_another() -> None:
@@ -459,21 +432,17 @@ def test_a_fast_source_is_stopped_while_the_sink_does_not_read(pipes: int, who: 
         assert accepted < PIPE_BYTES + (4 << 20)
         data = stage.read(sink, accepted)
         assert len(data) == accepted
-        client.close()
-        target.close()
 
 
 def test_a_stopped_relay_does_not_spin() -> None:
     with staged() as stage:
-        client, target = stage.line(sndbuf=16384, rcvbuf=16384)
+        client, _ = stage.line(sndbuf=16384, rcvbuf=16384)
         sending = stage.loop.create_task(stage.loop.sock_sendall(client, noise(16 << 20)))
         stage.rest(0.05)
         before = time.process_time()
         stage.rest(0.2)
         assert time.process_time() - before < 0.05
         sending.cancel()
-        client.close()
-        target.close()
 
 
 def test_a_half_closed_relay_does_not_spin() -> None:
@@ -484,16 +453,14 @@ def test_a_half_closed_relay_does_not_spin() -> None:
         before = time.process_time()
         stage.rest(0.2)
         assert time.process_time() - before < 0.05
-        client.close()
-        target.close()
 
 
 # Rest
 
 
 def test_rest_counts_from_the_last_call_that_saw_bytes_move(stage: Stage) -> None:
-    client, near_client = tcp_pair()
-    target, near_target = tcp_pair()
+    client, near_client = stage.pair()
+    target, near_target = stage.pair()
     relay = stage.join(near_client, near_target)
     start = time.monotonic()
     assert relay.rest(start + 5) == pytest.approx(5, abs=0.5)
@@ -504,8 +471,6 @@ def test_rest_counts_from_the_last_call_that_saw_bytes_move(stage: Stage) -> Non
     stage.write(target, b"x")
     assert stage.read(client, 1) == b"x"
     assert relay.rest(start + 20) == 0
-    client.close()
-    target.close()
 
 
 # What is left over
@@ -526,8 +491,8 @@ def test_an_ended_relay_leaves_no_descriptor_and_no_cycle(way: str) -> None:
     before = descriptors()
     with staged() as stage:
         within = descriptors()
-        client, near_client = tcp_pair()
-        target, near_target = tcp_pair()
+        client, near_client = stage.pair()
+        target, near_target = stage.pair()
         relay = stage.join(near_client, near_target)
         parts = {id(relay), id(relay.client), id(relay.target)}
         sending = None

@@ -615,6 +615,14 @@ def test_a_file_of_several_blocks_decides_as_one_block_does() -> None:
         assert parts.decide(asked) == whole.decide(asked)
 
 
+def test_the_first_report_line_is_told_across_blocks() -> None:
+    report = rule("deny ALL", options=Options(report=True))
+    lines = file(report, report, rule("deny ALL"))
+    compiled = AccessPolicy.compile(lines, NO_GUARD, USERS, block_size=1)
+    for target in ("example.com", "192.0.2.1"):
+        assert compiled.decide(question("10.0.0.1", target)).would_deny is lines.rules[0]
+
+
 @pytest.mark.parametrize(
     ("lines", "result"),
     [

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.config.rules import UserName
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem
 from gateway.policy.users import LINE_LIMIT, RECHECK, UserFiles, is_member, members_of, parse_users
@@ -49,6 +50,11 @@ def test_who_is_on_a_list(items: str, found: set[str]) -> None:
     assert members_of(users(items), USERS) == found
     for user in ("", "ann", "fred", "julie", "joe", "Fred", "staff", "/etc/good"):
         assert is_member(user, users(items), USERS) == (user in found)
+
+
+def test_the_empty_name_is_nobody_even_where_a_list_has_it() -> None:
+    assert members_of((UserName(""),), USERS) == set()
+    assert not is_member("", (UserName(""),), USERS)
 
 
 class Host:

@@ -1,0 +1,269 @@
+"""Outgoing connections: one endpoint, and the race between several (RFC 8305)."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.address import Address, Endpoint
+from gateway.net.dialer import ATTEMPT_DELAY, dial, dial_any, interleave, race
+from gateway.net.loop import PathLoop, Poller
+from gateway.net.sockets import Socket
+from tests.support.playbook import endpoint
+from tests.support.rawsocks import LINGER_NONE
+from tests.unit.net.stage import Stage, descriptors
+
+
+class Client:
+    """Who dialled, and what it was told."""
+
+    def __init__(self) -> None:
+        self.socks: list[Socket] = []
+        self.remotes: list[Address] = []
+        self.failures: list[tuple[int, str]] = []
+
+    def dial_succeeded(self, sock: Socket, remote: Address, _events: int) -> None:
+        """As `Dialled`."""
+        self.socks.append(sock)
+        self.remotes.append(remote)
+
+    def dial_failed(self, number: int, call: str) -> None:
+        """As `Dialled`."""
+        self.failures.append((number, call))
+
+
+class Targets:
+    """Servers that answer, ports that refuse, and ports that never answer."""
+
+    def __init__(self) -> None:
+        self._open: list[socket.socket] = []
+
+    def answering(self, host: str = "127.0.0.1", port: int = 0) -> Endpoint:
+        """Somebody listens here."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        server = socket.create_server((host, port), family=family)
+        self._open.append(server)
+        return endpoint(f"[{host}]:{server.getsockname()[1]}")
+
+    def refusing(self, host: str = "127.0.0.1") -> Endpoint:
+        """Nobody listens here."""
+        with socket.create_server((host, 0)) as probe:
+            return endpoint(f"{host}:{probe.getsockname()[1]}")
+
+    def silent(self) -> Endpoint:
+        """A listener whose queue is full: nothing is ever answered."""
+        full = socket.socket()
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        self._open.append(full)
+        for _ in range(2):
+            plug = socket.socket()
+            plug.setblocking(False)
+            plug.connect_ex(full.getsockname())
+            self._open.append(plug)
+        return endpoint("{}:{}".format(*full.getsockname()))
+
+    def close(self) -> None:
+        """Close them all."""
+        for sock in self._open:
+            sock.close()
+
+
+@pytest.fixture
+def targets() -> Iterator[Targets]:
+    made = Targets()
+    yield made
+    made.close()
+
+
+# One endpoint
+
+
+def test_one_endpoint_that_answers(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    where = targets.answering()
+    assert dial(stage.poller, client, where) is not None
+    assert stage.until(lambda: client.socks)
+    (sock,) = client.socks
+    assert sock.getpeername() == ("127.0.0.1", where.port)
+    assert client.remotes == [where.address]
+    assert stage.poller.handlers, "the poller watches it for whoever takes it over"
+    stage.poller.close_later(sock.fileno(), sock)
+
+
+def test_one_endpoint_that_refuses(stage: Stage, targets: Targets) -> None:
+    before = descriptors()
+    client = Client()
+    dial(stage.poller, client, targets.refusing())
+    assert stage.until(lambda: client.failures) == [(errno.ECONNREFUSED, "connect()")]
+    stage.rest(0.005)
+    assert descriptors() == before
+    assert client.socks == []
+
+
+BROADCAST = endpoint("127.255.255.255:80")
+"""No connection can go there; the kernel says so at once (connect(2), ENETUNREACH)."""
+
+
+def test_one_endpoint_that_fails_at_once(stage: Stage) -> None:
+    before = descriptors()
+    client = Client()
+    assert dial(stage.poller, client, BROADCAST) is None, "None says that the client was told already"
+    assert client.failures == [(errno.ENETUNREACH, "connect()")]
+    assert descriptors() == before
+
+
+def test_giving_an_attempt_up_tells_nobody_and_closes(stage: Stage, targets: Targets) -> None:
+    before = descriptors()
+    client = Client()
+    attempt = dial(stage.poller, client, targets.silent())
+    open_now = descriptors()
+    assert attempt is not None
+    attempt.cancel()
+    attempt.cancel()
+    stage.rest(0.005)
+    assert descriptors() == open_now - 1
+    assert (client.socks, client.failures) == ([], [])
+    assert descriptors() > before
+
+
+# The order of several
+
+
+def test_the_families_take_turns_and_the_first_one_leads() -> None:
+    four = [endpoint(f"192.0.2.{n}:80") for n in (1, 2, 3)]
+    six = [endpoint(f"[2001:db8::{n}]:80") for n in (1, 2)]
+    assert interleave([*four, *six]) == [four[0], six[0], four[1], six[1], four[2]]
+    assert interleave([six[0], *four, six[1]]) == [six[0], four[0], six[1], four[1], four[2]]
+    assert interleave(four) == four
+    assert interleave([]) == []
+
+
+# The race
+
+
+def test_the_first_that_answers_wins_and_no_other_is_tried(stage: Stage, targets: Targets) -> None:
+    before = descriptors()
+    first = targets.answering()
+    second = targets.answering()
+    sock = stage.run(race(stage.loop, [first, second]))
+    assert sock.getpeername()[1] == first.port
+    assert descriptors() == before + 2 + 1
+    sock.close()
+
+
+def test_a_dead_first_address_costs_no_time_when_it_refuses(stage: Stage, targets: Targets) -> None:
+    started = stage.loop.time()
+    second = targets.answering("::1")
+    sock = stage.run(race(stage.loop, [targets.refusing(), second]))
+    assert sock.getpeername()[1] == second.port
+    assert stage.loop.time() - started < ATTEMPT_DELAY
+    sock.close()
+
+
+def test_a_silent_first_address_costs_a_quarter_of_a_second(stage: Stage, targets: Targets) -> None:
+    silent, second = targets.silent(), targets.answering()
+    before = descriptors()
+    started = stage.loop.time()
+    sock = stage.run(race(stage.loop, [silent, second]))
+    assert sock.getpeername()[1] == second.port
+    assert ATTEMPT_DELAY * 0.9 < stage.loop.time() - started < ATTEMPT_DELAY * 3
+    sock.close()
+    stage.rest(0.005)
+    assert descriptors() == before
+
+
+def test_when_all_fail_the_last_failure_is_told(stage: Stage, targets: Targets) -> None:
+    before = descriptors()
+    with pytest.raises(OSError, match="Network is unreachable"):
+        stage.run(race(stage.loop, [targets.refusing(), targets.refusing(), BROADCAST]))
+    with pytest.raises(ConnectionRefusedError):
+        stage.run(race(stage.loop, [BROADCAST, targets.refusing()]))
+    assert descriptors() == before
+
+
+def test_without_an_address_the_host_is_unreachable(stage: Stage) -> None:
+    with pytest.raises(OSError, match="No route to host"):
+        stage.run(race(stage.loop, []))
+
+
+@pytest.mark.parametrize("after", [0.0, 0.01, ATTEMPT_DELAY + 0.05])
+def test_giving_the_race_up_closes_every_socket(stage: Stage, targets: Targets, after: float) -> None:
+    silent = [targets.silent() for _ in range(3)]
+    before = descriptors()
+    task = stage.loop.create_task(race(stage.loop, silent))
+    stage.rest(after)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        stage.run(task)
+    stage.rest(0.01)
+    assert descriptors() == before
+
+
+def test_giving_the_race_up_when_it_is_won_closes_the_winner(stage: Stage, targets: Targets) -> None:
+    where = targets.answering()
+    before = descriptors()
+    for turns in range(8):
+        task = stage.loop.create_task(race(stage.loop, [where]))
+        stage.turns(turns)
+        if task.done():
+            task.result().close()
+        else:
+            task.cancel()
+        stage.rest(0.01)
+        assert descriptors() == before, f"given up after {turns} turns of the loop"
+
+
+# The race, for a client
+
+
+def test_several_endpoints_for_a_client(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    where = targets.answering()
+    stage.run(dial_any(stage.poller, client, [targets.refusing(), where]))
+    (sock,) = client.socks
+    assert client.remotes == [where.address]
+    assert sock.getpeername()[1] == where.port
+    assert stage.poller.handlers
+    stage.poller.close_later(sock.fileno(), sock)
+
+
+def test_several_endpoints_that_all_fail_for_a_client(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    stage.run(dial_any(stage.poller, client, [targets.refusing(), targets.refusing()]))
+    assert client.failures == [(errno.ECONNREFUSED, "connect()")]
+
+
+class Hasty(PathLoop):
+    """A loop whose connections are reset by the peer before anybody has looked at them."""
+
+    server: socket.socket
+
+    async def sock_connect(self, sock: socket.socket, address: object) -> None:
+        """Connect, and be reset."""
+        await super().sock_connect(sock, address)  # type: ignore[arg-type]
+        peer, _ = self.server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+        peer.close()
+
+
+def test_a_winner_that_is_reset_at_once_is_no_internal_error() -> None:
+    """A target that accepts and resets has no peer name any more; that is a failed dial, or a short relay."""
+    poller = Poller()
+    loop = Hasty(poller)
+    client = Client()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            loop.server = server
+            where = endpoint(f"127.0.0.1:{server.getsockname()[1]}")
+            before = descriptors()
+            loop.run_until_complete(dial_any(poller, client, [where, where]))
+            assert len(client.failures) + len(client.socks) == 1
+            for sock in client.socks:
+                poller.close_later(sock.fileno(), sock)
+            loop.run_until_complete(asyncio.sleep(0.005))
+            assert descriptors() == before
+    finally:
+        loop.close()

@@ -1,0 +1,140 @@
+"""Password checks off the data path: bounded, remembered for a minute, and wrong ones answered late."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.net import passwords as module
+from gateway.net.passwords import MAX_REMEMBERED, MAX_WAITING, REMEMBER_SECONDS, NoPasswords, PasswordChecks
+from tests.unit.net.stage import Stage
+
+
+class Slow:
+    """A password file whose check blocks until it is let to answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bytes]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.now = 1000.0
+
+    def verify(self, user: bytes, password: bytes) -> bool:
+        """Whether the password is the user's name backwards."""
+        self.asked.append((user, password))
+        self.gate.wait(5)
+        if user == b"broken":
+            raise MemoryError("scrypt")
+        return password == user[::-1]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    monkeypatch.setattr(module, "REFUSAL_DELAY", 0.05)
+    made = Slow()
+    yield made
+    made.gate.set()
+
+
+@pytest.fixture
+def checks(stage: Stage, slow: Slow) -> Iterator[PasswordChecks]:
+    made = PasswordChecks(stage.loop, slow.verify, lambda: slow.now)
+    yield made
+    made.close()
+
+
+def test_right_and_wrong(stage: Stage, checks: PasswordChecks) -> None:
+    assert stage.run(checks.verify(b"fred", b"derf"))
+    assert not stage.run(checks.verify(b"fred", b"fred"))
+    assert not stage.run(checks.verify(b"fred", b""))
+
+
+def test_a_wrong_password_is_answered_late_and_a_right_one_at_once(stage: Stage, checks: PasswordChecks) -> None:
+    started = time.monotonic()
+    assert stage.run(checks.verify(b"fred", b"derf"))
+    middle = time.monotonic()
+    assert not stage.run(checks.verify(b"fred", b"x"))
+    assert middle - started < 0.05 <= time.monotonic() - middle
+
+
+def test_a_right_password_is_remembered_for_a_minute(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    for later, asked in ((0.0, 1), (REMEMBER_SECONDS - 1, 1), (1.0, 2)):
+        slow.now += later
+        assert stage.run(checks.verify(b"fred", b"derf"))
+        assert len(slow.asked) == asked
+
+
+def test_what_is_remembered_is_the_pair_and_not_its_bytes(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    assert stage.run(checks.verify(b"ab", b"ba"))
+    for user, password in ((b"a", b"bba"), (b"abb", b"a"), (b"ab", b"bA"), (b"Ab", b"ba"), (b"", b"abba")):
+        assert not stage.run(checks.verify(user, password))
+    assert len(slow.asked) == 6
+
+
+def test_a_wrong_password_is_not_remembered(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    for _ in range(2):
+        assert not stage.run(checks.verify(b"fred", b"x"))
+    assert len(slow.asked) == 2
+
+
+def test_one_check_at_a_time_and_a_bounded_number_wait(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    assert stage.run(checks.verify(b"known", b"nwonk"))
+    slow.gate.clear()
+    slow.asked.clear()
+    tasks = [stage.loop.create_task(checks.verify(b"u%d" % n, b"x")) for n in range(MAX_WAITING)]
+    stage.rest(0.01)
+    assert len(slow.asked) == 1
+    assert not stage.run(checks.verify(b"fred", b"derf")), "one more than may wait is refused"
+    assert stage.run(checks.verify(b"known", b"nwonk")), "who is remembered does not wait"
+    slow.gate.set()
+    stage.run(asyncio.wait(tasks))
+    assert stage.run(checks.verify(b"fred", b"derf"))
+
+
+def test_who_gives_up_gives_the_place_back(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    slow.gate.clear()
+    for _ in range(3):
+        tasks = [stage.loop.create_task(checks.verify(b"u%d" % n, b"x")) for n in range(MAX_WAITING)]
+        stage.rest(0.005)
+        for task in tasks:
+            task.cancel()
+        stage.run(asyncio.wait(tasks))
+    slow.gate.set()
+    assert stage.run(checks.verify(b"fred", b"derf"))
+    assert len(slow.asked) <= 5, "what was given up is not hashed any more"
+
+
+def test_a_check_that_fails_gives_its_place_back(stage: Stage, checks: PasswordChecks) -> None:
+    for _ in range(MAX_WAITING + 1):
+        with pytest.raises(MemoryError):
+            stage.run(checks.verify(b"broken", b"x"))
+    assert stage.run(checks.verify(b"fred", b"derf"))
+
+
+def test_the_loop_goes_on_while_a_password_is_hashed(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    slow.gate.clear()
+    task = stage.loop.create_task(checks.verify(b"fred", b"derf"))
+    stage.rest(0.02)
+    assert not task.done()
+    slow.gate.set()
+    assert stage.run(task)
+
+
+def test_what_is_remembered_is_bounded(stage: Stage, checks: PasswordChecks, slow: Slow) -> None:
+    async def everybody() -> None:
+        for number in range(MAX_REMEMBERED + 1):
+            user = b"%d" % number
+            assert await checks.verify(user, user[::-1])
+
+    stage.run(everybody())
+    asked = len(slow.asked)
+    assert stage.run(checks.verify(b"0", b"0"))
+    assert len(slow.asked) == asked + 1, "the oldest was forgotten"
+
+
+def test_without_a_file_nobody_is_right(stage: Stage) -> None:
+    nobody = NoPasswords()
+    assert not stage.run(nobody.verify(b"fred", b"derf"))
+    nobody.close()
