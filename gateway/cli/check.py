@@ -5,22 +5,19 @@ no ports, no interfaces, no privileges.
 """
 
 import argparse
-import os
-import stat
 import sys
 from typing import NamedTuple
 
-from gateway.cli.host import user_files
 from gateway.config.access import parse_access
 from gateway.config.printer import print_access, print_settings
 from gateway.config.rules import Dialect
 from gateway.config.settings import examine_settings
 from gateway.config.source import read_services, read_text
+from gateway.daemon.host import read_passwords, user_files
 from gateway.errors import ConfigError
-from gateway.place import Place, Problem, Severity
+from gateway.place import Problem, Severity
 from gateway.policy.enforced import rule_problems
 from gateway.policy.lint import lint
-from gateway.policy.passwords import parse_passwords
 from gateway.services import Services
 
 
@@ -97,13 +94,9 @@ def _check_access(path: str, dialect: Dialect, services: Services) -> Findings:
 
 def _check_passwords(path: str) -> Findings:
     try:
-        parse_passwords(read_text(path), path)
+        read_passwords(path)
     except ConfigError as error:
         return Findings(path, error.problems)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
-    if mode & 0o027:
-        fault = f"mode {mode:04o} lets others read or change it; use: chmod 600 {path}"
-        return Findings(path, (Problem(Place(path), fault),))
     return Findings(path, ())
 
 

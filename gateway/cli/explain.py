@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.address import Address, Name, canonical_host, parse_address, plain
-from gateway.cli.host import user_files
 from gateway.cli.listing import Listing
 from gateway.config.access import parse_access
 from gateway.config.options import DAYS
 from gateway.config.rules import AccessRule, Dialect
 from gateway.config.source import read_services, read_text
 from gateway.daemon.configuration import load
+from gateway.daemon.host import user_files
 from gateway.errors import BadName, ConfigError, GatewayError
 from gateway.net.lookup import LookupFailed, system_lookup
 from gateway.netlink.kernel import own_addresses

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from gateway.address import Address, Name, canonical_host, plain
-from gateway.cli.host import user_files
 from gateway.cli.listing import Listing
 from gateway.config.access import parse_access
 from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, AccessRule, Action, IdentLevel, SpecialCommand
 from gateway.config.source import read_services, read_text
+from gateway.daemon.host import user_files
 from gateway.errors import BadName, ConfigError, GatewayError
 from gateway.net.lookup import LookupFailed, system_lookup
 from gateway.policy.command import UNKNOWN_USER, CommandRefused, Substitutions, expand

@@ -1,8 +1,5 @@
 """Every file of the daemon, read and checked together: all of it is good, or none of it is used."""
 
-import os
-import stat
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,16 +8,15 @@ from gateway.config.access import parse_access
 from gateway.config.rules import AccessFile, AddressPattern
 from gateway.config.settings import Settings, examine_settings
 from gateway.config.source import read_services, read_text
+from gateway.daemon.host import read_passwords, user_files
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import InterfaceAddress, own_addresses
-from gateway.place import Place, Problem, Severity
+from gateway.place import Problem, Severity
 from gateway.policy.access import AccessPolicy
 from gateway.policy.destination import Guard
 from gateway.policy.lint import lint
-from gateway.policy.passwords import PasswordFile, parse_passwords
-from gateway.policy.users import UserFiles
+from gateway.policy.passwords import PasswordFile
 from gateway.services import Services
-from gateway.system.privileges import members
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,11 @@ def load(path: str, report: Callable[[str], None]) -> Configuration:
     access = policy = passwords = None
     try:
         access = parse_access(read_text(settings.files.access), settings.files.access, services, settings.dialect)
-        policy = AccessPolicy.compile(access, _guard(settings), _users(report))
+        policy = AccessPolicy.compile(access, _guard(settings), user_files(report))
     except ConfigError as error:
         problems += error.problems
     try:
-        passwords = _passwords(settings.files.passwords)
+        passwords = read_passwords(settings.files.passwords) if settings.files.passwords else None
     except ConfigError as error:
         problems += error.problems
     if access is None or policy is None or any(problem.severity is Severity.ERROR for problem in problems):
@@ -76,23 +72,3 @@ def _networks(internal: Sequence[Address], own: Sequence[InterfaceAddress]) -> t
             mask = (1 << bits) - (1 << (bits - prefix))
             found.append(AddressPattern(address.version, address.number & mask, mask))
     return tuple(found)
-
-
-def _users(report: Callable[[str], None]) -> UserFiles:
-    return UserFiles(read_text, _signature, time.monotonic, members, report)
-
-
-def _signature(path: str) -> tuple[int, ...]:
-    status = os.stat(path)
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
-
-
-def _passwords(path: str) -> PasswordFile | None:
-    if not path:
-        return None
-    text = read_text(path)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
-    if mode & 0o027:
-        fault = f"mode {mode:04o} lets others read or change it; use: chmod 600 {path}"
-        raise ConfigError([Problem(Place(path), fault, Severity.ERROR)])
-    return parse_passwords(text, path)

@@ -201,7 +201,9 @@ class Session:
         decisions = {address: decide(question, address) for address in candidates}
         permitted = {address: found for address, found in decisions.items() if found.result is _PERMIT}
         if not permitted:
-            self._refuse(decisions[candidates[0]])
+            # A refusal that names a line tells more than one that does not.
+            named = (found for found in decisions.values() if found.rule is not None)
+            self._refuse(next(named, decisions[candidates[0]]))
             return
         self._permitted = permitted
         self._permit(next(iter(permitted.values())), tuple(Endpoint(address, self._port) for address in permitted))

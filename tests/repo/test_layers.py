@@ -77,7 +77,9 @@ def test_a_wrong_import_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     package = tmp_path / "gateway"
     (package / "wire").mkdir(parents=True)
     wrong = package / "wire" / "wrong.py"
-    wrong.write_text("import socket\nimport pyroute2\nfrom gateway.net import relay\nfrom gateway.config import rules\n")
+    wrong.write_text(
+        "import socket\nimport pyroute2\nfrom gateway.net import relay\nfrom gateway.config import rules\n"
+    )
     monkeypatch.setattr(f"{__name__}.PACKAGE", package)
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
     assert len(list(faults(wrong))) == 4

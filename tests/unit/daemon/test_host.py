@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.host import user_files
+from gateway.daemon.host import user_files
 from gateway.errors import ConfigError
 
 
