@@ -206,7 +206,7 @@ def _pair_warning(pattern: AddressPattern, mask: str, dialect: Dialect) -> str:
 
 def _prefix_warning(pattern: AddressPattern) -> str | None:
     if pattern.version == 6 and pattern.mask >> 32 == mask_of(6, 96) >> 32 and pattern.number >> 32 == 0xFFFF:
-        return "an IPv4 host is always compared by its IPv4 address; write the IPv4 address that this one maps"
+        return "an IPv4 host is always compared by its IPv4 address; write that, not the IPv4-mapped one"
     return None if pattern.number & pattern.mask == pattern.number else _host_bits_warning(pattern)
 
 

@@ -227,7 +227,7 @@ def test_prefixes_that_look_mistaken_are_warned_of() -> None:
         pytest.param("::1:0:0:0/96", False, id="the neighbour above"),
     ],
 )
-def test_mapped_addresses_never_match_and_are_warned_of(word: str, warned: bool) -> None:
+def test_mapped_addresses_are_warned_of(word: str, warned: bool) -> None:
     warning = parse_prefix(word)[1]
     assert ("IPv4-mapped" in (warning or "")) == warned
 
