@@ -5,6 +5,8 @@ RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell /usr/bin/python3 -c '$(RECENT)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# A .venv whose Python is gone, after an upgrade of the distribution, is made anew.
+$(shell test -x $(BIN)/python || rm -rf $(VENV))
 STARTER := build/run
 DEBIAN_BASE := python3 python3-venv
 DEBIAN_TEST := curl dante-server dnsmasq-base gcc iproute2 libc6-dev man-db microsocks netbase procps
@@ -44,7 +46,7 @@ $(STARTER)/gateway.toml: | $(VENV)/.installed
 $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/support/debian.sh required $(DEBIAN_BASE)
 	@$(PYTHON) -c '$(RECENT)' || { echo '$(PYTHON) is no Python 3.11 or newer; name one: make PYTHON=...' >&2; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .

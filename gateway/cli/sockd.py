@@ -2,18 +2,19 @@
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 
 from gateway import __version__
 from gateway.config.rules import IdentLevel
-from gateway.config.settings import FACILITIES
+from gateway.config.settings import FACILITIES, Settings
 from gateway.daemon.configuration import Configuration, load
 from gateway.daemon.supervisor import Supervisor, open_listeners
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, StartError
 from gateway.net.sockets import endpoint_of
 from gateway.system.detach import detach
-from gateway.system.journal import FileSink, Journal, open_sink
+from gateway.system.journal import FileSink, Journal, Sink, open_sink
 from gateway.system.limits import raise_descriptors
 from gateway.system.pidfile import PidFile
 from gateway.system.privileges import account_of
@@ -79,14 +80,9 @@ def _serve(options: argparse.Namespace) -> int:
     descriptors = raise_descriptors()
     listeners = open_listeners(settings.internal.addresses, settings.internal.port, workers)
     classic, records = open_sink(settings.log.classic), open_sink(settings.log.json)
+    pidfile = None if options.d else _leave(settings, listeners, (classic, records))
     journal = Journal(classic, records, FACILITIES[settings.log.facility])
     reports.append(journal)
-    pidfile = None
-    if not options.d:
-        pidfile = PidFile(settings.sockd.pidfile)
-        logs = [sink.fd for sink in (classic, records) if isinstance(sink, FileSink)]
-        detach([*(sock.fileno() for sockets in listeners for sock in sockets), *logs, pidfile.fd])
-        pidfile.write()
     for warning in configuration.warnings:
         journal.line(str(warning))
     supervisor = Supervisor(configuration, listeners, journal, account, level, descriptors)
@@ -95,7 +91,7 @@ def _serve(options: argparse.Namespace) -> int:
     def announce() -> None:
         if options.d:
             _say(ready)
-        if not options.d or settings.log.classic != "stderr":
+        if settings.log.classic != "stderr":
             journal.line(ready)
 
     try:
@@ -105,6 +101,17 @@ def _serve(options: argparse.Namespace) -> int:
         if pidfile is not None:
             pidfile.remove()
     return 0
+
+
+def _leave(settings: Settings, listeners: Sequence[list[socket.socket]], sinks: Sequence[Sink | None]) -> PidFile:
+    """Leave the terminal; what was opened on it is kept. Raises StartError while the terminal is still there."""
+    if "stderr" in (settings.log.classic, settings.log.json):
+        raise StartError("[log] a daemon has no stderr; start it with -d, or log to syslog or a file")
+    pidfile = PidFile(settings.sockd.pidfile)
+    logs = [sink.fd for sink in sinks if isinstance(sink, FileSink)]
+    detach([*(sock.fileno() for sockets in listeners for sock in sockets), *logs, pidfile.fd])
+    pidfile.write()
+    return pidfile
 
 
 def _ident_level(options: argparse.Namespace, configured: IdentLevel) -> IdentLevel:

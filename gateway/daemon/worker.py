@@ -76,6 +76,7 @@ class Worker:
         prefix: str,
     ) -> None:
         self._loop = loop
+        self._stopped = False
         self._journal = journal
         settings = configuration.settings
         clock = time.monotonic
@@ -115,7 +116,10 @@ class Worker:
         self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
 
     def stop(self) -> None:
-        """Accept no more, end every session, write their records, and leave the loop."""
+        """Accept no more, end every session, write their records, and leave the loop. Once is enough."""
+        if self._stopped:
+            return
+        self._stopped = True
         for listener in self._listeners:
             listener.close()
         self._runner.close("shutdown")
@@ -149,6 +153,7 @@ def run_worker(
     worker = Worker(loop, configuration, listeners, journal, ident, descriptors, prefix)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, also when a whole process group gets it
     loop.add_reader(parent, worker.stop)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.collect()

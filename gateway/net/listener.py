@@ -32,7 +32,8 @@ class Listener:
     def ready(self, _events: int) -> None:
         """Clients wait to be accepted."""
         runner = self._runner
-        if not runner.make_room():
+        places = runner.limits.sessions
+        if runner.open >= places and not runner.make_room():
             self._pause("all places are taken by running sessions")
             return
         for _ in range(ACCEPTS_A_TURN):
@@ -46,7 +47,7 @@ class Listener:
                     return
                 continue  # the client has gone already (accept(2), "Error handling")
             runner.accept(sock, name)
-            if runner.is_full:
+            if runner.open >= places:
                 return  # only while somebody waits, which the next event tells, may somebody else be put out
 
     def _pause(self, why: str) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gateway.net.loop import READ_WRITE, Poller
 from gateway.net.pipes import PIPE_BYTES, Pipe, PipePool
-from gateway.net.sockets import Socket
+from gateway.net.sockets import Socket, hurry
 from gateway.session.tcp import Session
 
 COPY_BYTES = 32768
@@ -55,6 +55,7 @@ class Side:
 
     __slots__ = (
         "count",
+        "delays",
         "eof",
         "fd",
         "held",
@@ -71,7 +72,7 @@ class Side:
 
     other: "Side"
 
-    def __init__(self, relay: "Relay", sock: Socket, watches_writes: bool) -> None:
+    def __init__(self, relay: "Relay", sock: Socket, is_target: bool) -> None:
         self.relay = relay
         self.sock = sock
         self.fd = sock.fileno()
@@ -92,7 +93,9 @@ class Side:
         #: this side was told that no more comes
         self.shut = False
         #: whether the poller tells when this side takes bytes again
-        self.watches_writes = watches_writes
+        self.watches_writes = is_target
+        #: whether small segments to this side may wait (Nagle's algorithm); the listener's option spares the client
+        self.delays = is_target
 
     @property
     def name(self) -> str:
@@ -117,6 +120,9 @@ class Side:
             return
         size = len(data)
         self.count += size
+        if sink.delays and self.count != size:
+            # The first message of a session has nothing to wait for; many sessions have no second one.
+            self.relay.hurry(sink)
         if unusual and size < COPY_BYTES:
             # The end of file had arrived before this short read, so it came with it: see `Relay._copy`.
             self.eof = True
@@ -145,8 +151,8 @@ class Relay:
     def __init__(self, owner: Owner, session: Session, client: Socket, target: Socket, now: float) -> None:
         self._owner = owner
         self.session = session
-        self.client = Side(self, client, watches_writes=False)
-        self.target = Side(self, target, watches_writes=True)
+        self.client = Side(self, client, is_target=False)
+        self.target = Side(self, target, is_target=True)
         self.client.other = self.target
         self.target.other = self.client
         self.closed = False
@@ -191,6 +197,8 @@ class Relay:
 
     def pump(self, source: Side, sink: Side, events: int) -> None:
         """Move bytes from ``source`` to ``sink`` until the one has none or the other takes none."""
+        if sink.delays:
+            self.hurry(sink)
         try:
             if sink.pending is not None and not self._flush(source, sink):
                 return
@@ -202,6 +210,11 @@ class Relay:
                 self._copy(source, sink, events)
         except OSError as error:
             self.failed(sink, error)
+
+    def hurry(self, sink: Side) -> None:
+        """Let no small segment to this side wait any more."""
+        sink.delays = False
+        hurry(sink.sock)
 
     def _flush(self, source: Side, sink: Side) -> bool:
         """Write what waits for ``sink``; False while it does not take all, and when nothing can follow."""

@@ -27,6 +27,7 @@ SWEEP_SECONDS = 1.0
 
 _RESET = select.EPOLLERR | select.EPOLLHUP
 _RDHUP = select.EPOLLRDHUP
+_TARGET_SPOKE = select.EPOLLIN | select.EPOLLPRI | _RESET
 _NEGOTIATING = State.NEGOTIATING
 
 
@@ -121,17 +122,12 @@ class Runner:
         """Serve a client that was just accepted; ``name`` is its socket address."""
         Front(self, sock, address_of(name[0]), text_of(name))
 
-    @property
-    def is_full(self) -> bool:
-        """Whether all places are taken."""
-        return self.open >= self.limits.sessions
-
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.
 
         Slow is who was accepted first and has not made its request, or has had its refusal.
         """
-        if not self.is_full:
+        if self.open < self.limits.sessions:
             return True
         for front in tuple(self.slow):
             # Its request may be here already, unread: then it is we who are slow.
@@ -207,6 +203,7 @@ class Front:
 
     __slots__ = (
         "_drained",
+        "_flags",
         "_lingers",
         "_open",
         "_runner",
@@ -233,6 +230,7 @@ class Front:
         self._open = True
         self._lingers = False
         self._drained = 0
+        self._flags = 0
         runner.open += 1
         runner.slow[self] = None
         runner.poller.add(sock.fileno(), self, READ)
@@ -281,6 +279,9 @@ class Front:
             self.dial_failed(error.errno or 0, "getsockname()")
             return
         self._target = (sock, events)
+        if events & _TARGET_SPOKE == select.EPOLLIN:
+            # The answer leaves in one segment with what the target has said already, which follows at once.
+            self._flags = socket.MSG_MORE
         self._session.connected(endpoint_of(name), text_of(name), remote)
 
     def dial_failed(self, number: int, call: str) -> None:
@@ -322,7 +323,7 @@ class Front:
     def send(self, data: bytes) -> None:
         """Bytes for the client."""
         try:
-            sent = self._sock.send(data)
+            sent = self._sock.send(data, self._flags)
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -40,14 +40,18 @@ def text_of(name: tuple[Any, ...]) -> str:
 
 
 def outgoing(endpoint: Endpoint) -> Socket:
-    """A non-blocking TCP socket for this destination; raises OSError.
+    """A non-blocking TCP socket for this destination; raises OSError. `hurry` is left to who sends more than once.
 
     Urgent bytes stay in their place in the stream on both sides (SO_OOBINLINE, `spec/socks4.md` §1.6).
     """
     sock = Socket(_FAMILY[endpoint.address.version], _STREAM)
-    sock.setsockopt(_TCP, _NODELAY, 1)
     sock.setsockopt(_SOCKET, _OOBINLINE, 1)
     return sock
+
+
+def hurry(sock: Socket) -> None:
+    """From now on small segments do not wait for the acknowledgement of others (TCP_NODELAY, tcp(7))."""
+    sock.setsockopt(_TCP, _NODELAY, 1)
 
 
 def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:

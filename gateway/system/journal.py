@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.config.settings import FACILITIES
@@ -21,42 +21,63 @@ from gateway.session.record import Record, json_lines
 
 QUEUE_BYTES = 1 << 20
 FLUSH_SECONDS = 0.05
-CHUNK_BYTES = 4096
-"""A pipe that poll(2) calls writable takes at least this much without blocking (PIPE_BUF, pipe(7))."""
+PIPE_CHUNK = select.PIPE_BUF
+"""Up to this much a pipe takes whole or not at all (pipe(7)), so that the lines of several workers stay apart."""
+
+FILE_CHUNK = 1 << 20
 
 NOTICE, ERROR = 5, 3
 
 
 class Sink(Protocol):
-    """Takes finished lines; returns False for one that it does not take now. Raises OSError when it is broken."""
+    """Takes finished lines; returns False for those that it does not take now. Raises OSError when it is broken."""
+
+    #: how many bytes of lines may be put together; 0: one line at a time
+    chunk: int
 
     def put(self, line: bytes) -> bool:
-        """Write one line without blocking."""
+        """Write one line, or several, without blocking."""
 
 
 class FileSink:
-    """A descriptor opened for appending: a file, a terminal, a pipe."""
+    """A descriptor opened for writing: a file, a terminal, a pipe, a socket.
+
+    A standard error is shared with other processes, and so would be its being non-blocking. A pipe or terminal is
+    therefore opened anew, and a socket asked not to block at each write.
+    """
 
     def __init__(self, fd: int) -> None:
+        mode = os.fstat(fd).st_mode
         self.fd = fd
-        self._can_block = not stat.S_ISREG(os.fstat(fd).st_mode)
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self.chunk = PIPE_CHUNK
+        self._write: Callable[[bytes], int] = lambda data: os.write(self.fd, data)
+        #: what a full disk or a short write left of lines that were taken
+        self._rest = b""
+        if stat.S_ISSOCK(mode):
+            self._stream = socket.socket(fileno=os.dup(fd))
+            self._write = lambda data: self._stream.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        elif stat.S_ISFIFO(mode) or os.isatty(fd):
+            self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        else:
+            self.chunk = FILE_CHUNK
 
     def put(self, line: bytes) -> bool:
-        """Write lines that belong together; one longer than `CHUNK_BYTES` may be torn if the reader is slow."""
-        if not self._can_block:
-            os.write(self.fd, line)
-            return True
-        for start in range(0, len(line), CHUNK_BYTES):
-            if not self._poll.poll(100 if start else 0):
-                return start > 0
-            os.write(self.fd, line[start : start + CHUNK_BYTES])
+        """Write lines that belong together. What is taken in part is finished before anything else is."""
+        try:
+            if self._rest:
+                self._rest = self._rest[self._write(self._rest) :]
+                if self._rest:
+                    return False
+            self._rest = line[self._write(line) :]
+        except BlockingIOError:
+            return False
         return True
 
 
 class SyslogSink:
     """The host's syslog socket; connected anew when syslogd was restarted."""
+
+    chunk = 0
 
     def __init__(self, path: str = "/dev/log") -> None:
         self._path = path
@@ -69,7 +90,7 @@ class SyslogSink:
                 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
                 self._sock = sock
                 sock.connect(self._path)
-            self._sock.send(line)
+            self._sock.send(line.rstrip(b"\n"))
         except BlockingIOError:
             return False
         except OSError:
@@ -83,25 +104,26 @@ class SyslogSink:
 class Channel:
     """One sink, the lines that wait for it, and the count of those that were lost."""
 
-    def __init__(self, sink: Sink | None, loss_line: Callable[[int], bytes], joined: bool) -> None:
-        """``sink`` None writes nowhere. ``joined`` sinks get all lines of a flush in one piece."""
+    def __init__(self, sink: Sink | None, loss_line: Callable[[int], bytes]) -> None:
+        """``sink`` None writes nowhere; ``loss_line`` words a loss of so many lines."""
         self._sink = sink
         self._loss_line = loss_line
-        self._joined = joined
         self._queue: deque[bytes] = deque()
         self._lost = 0
 
-    def flush(self, lines: list[bytes]) -> bool:
-        """Write what waited and then these; whether all of it was taken."""
-        queue = self._queue
+    def flush(self, lines: bytes) -> bool:
+        """Write what waited and then these lines, each with its line end; whether all of it was taken."""
         sink = self._sink
         if sink is None:
             return True
-        queue.extend(lines)
+        queue = self._queue
         try:
+            if not queue and not self._lost and len(lines) <= sink.chunk and (not lines or sink.put(lines)):
+                return True
+            queue.extend(lines.splitlines(True))
             self._put(sink, queue)
         except OSError:
-            self._lost += len(queue)
+            self._lost += len(queue) or lines.count(b"\n")
             queue.clear()
         waiting = sum(map(len, queue))
         while waiting > QUEUE_BYTES:
@@ -110,13 +132,33 @@ class Channel:
         return not queue
 
     def _put(self, sink: Sink, queue: deque[bytes]) -> None:
-        if self._lost and sink.put(self._loss_line(self._lost)):
+        if queue and self._lost:
+            if not sink.put(self._loss_line(self._lost)):
+                return
             self._lost = 0
-        if not self._joined:
-            while queue and sink.put(queue[0]):
+        while queue:
+            group = _first(queue, sink.chunk)
+            if not sink.put(b"".join(group)):
+                return
+            for _ in group:
                 queue.popleft()
-        elif queue and sink.put(b"".join(queue)):
-            queue.clear()
+
+    def forget(self) -> None:
+        """Leave what waits to somebody else."""
+        self._queue.clear()
+        self._lost = 0
+
+
+def _first(queue: Iterable[bytes], chunk: int) -> list[bytes]:
+    """The first line, and those after it that go with it into so many bytes."""
+    group: list[bytes] = []
+    size = 0
+    for line in queue:
+        size += len(line)
+        if group and size > chunk:
+            break
+        group.append(line)
+    return group
 
 
 class Journal:
@@ -134,27 +176,35 @@ class Journal:
         self._pid = os.getpid()
         self._syslog = isinstance(classic, SyslogSink)
         self._facility = facility
-        self._classic = Channel(classic, lambda lost: self._dressed(f"{lost} lines were lost", ERROR), not self._syslog)
-        self._json = Channel(records, lambda lost: b'{"lost":%d}\n' % lost, True)
-        self._lines: list[bytes] = []
+        self._classic = Channel(classic, lambda lost: self._dress([(f"{lost} lines were lost", ERROR)]))
+        self._json = Channel(records, lambda lost: b'{"lost":%d}\n' % lost)
+        #: text still to be dressed with the time of its writing, 50 ms later at most; with its level if not NOTICE
+        self._lines: list[tuple[str, int] | str] = []
         self._records: list[Record] | None = None if records is None else []
         self._schedule: Callable[[float, Callable[[], None]], object] | None = None
         self._scheduled = False
         self._second = 0
         self._stamp = ""
-        self._head = ""
+        self._start = ""
         self._millisecond = 0
         self._now = ""
 
     def attach(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
-        """From now on gather lines, and write them by ``schedule(seconds, function)``; also names the new process."""
+        """From now on gather lines, and write them by ``schedule(seconds, function)``.
+
+        To be called in the new process after a fork: what waits there is its parent's to write.
+        """
+        self._classic.forget()
+        self._json.forget()
+        self._lines.clear()
+        self._scheduled = False
         self._schedule = schedule
         self._pid = os.getpid()
         self._second = 0
 
     def line(self, text: str, level: int = NOTICE) -> None:
         """A classic line."""
-        self._lines.append(self._dressed(text, level))
+        self._lines.append(text if level == NOTICE else (text, level))
         if not self._scheduled:
             self._soon()
 
@@ -184,10 +234,10 @@ class Journal:
         """Write what waits; try again later if a target does not take it."""
         self._scheduled = False
         lines, self._lines = self._lines, []
-        done = self._classic.flush(lines)
+        done = self._classic.flush(self._dress(lines))
         if self._records is not None:
             records, self._records = self._records, []
-            done = self._json.flush([json_lines(records)] if records else []) and done
+            done = self._json.flush(json_lines(records)) and done
         if not done:
             self._soon()
 
@@ -203,17 +253,23 @@ class Journal:
         self._second = second
         self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         if self._syslog:
-            self._head = f"{time.strftime('%b %e %H:%M:%S', time.localtime(second))} sockd[{self._pid}]: "
+            self._start = f"{time.strftime('%b %e %H:%M:%S', time.localtime(second))} sockd[{self._pid}]: "
         else:
-            self._head = f"{self._stamp}Z sockd[{self._pid}]: "
+            self._start = f"{self._stamp}Z sockd[{self._pid}]: "
 
-    def _dressed(self, text: str, level: int) -> bytes:
+    def _dress(self, lines: Sequence[tuple[str, int] | str]) -> bytes:
+        if not lines:
+            return b""
+        notice, error = self._head(NOTICE), self._head(ERROR)
+        return "".join(
+            f"{notice}{line}\n" if isinstance(line, str) else f"{error}{line[0]}\n" for line in lines
+        ).encode()
+
+    def _head(self, level: int) -> str:
         second = int(self._wall())
         if second != self._second:
             self._tick(second)
-        if self._syslog:
-            return f"<{self._facility * 8 + level}>{self._head}{text}".encode()
-        return f"{self._head}{text}\n".encode()
+        return f"<{self._facility * 8 + level}>{self._start}" if self._syslog else self._start
 
 
 def open_sink(target: str) -> Sink | None:

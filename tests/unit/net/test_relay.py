@@ -245,6 +245,29 @@ def test_cutting_resets_both_and_twice_is_once(stage: Stage) -> None:
     assert stage.ends == ["idle"]
 
 
+# Small segments (RFC 9293 §3.7.4): none waits for the acknowledgement of another
+
+
+@pytest.mark.parametrize("who", ["client", "target"])
+@pytest.mark.parametrize("early", [b"", b"early"], ids=["no early data", "early data"])
+def test_small_messages_in_a_row_do_not_wait_for_each_other(stage: Stage, who: str, early: bytes) -> None:
+    client, near_client = stage.pair()
+    target, near_target = stage.pair()
+    # As the dialer makes it; what the listener accepts inherits the option.
+    near_target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+    stage.join(near_client, near_target, early)
+    assert stage.read(target, len(early)) == early
+    source, sink = (client, target) if who == "client" else (target, client)
+    started = time.monotonic()
+    for number in range(8):
+        source.send(bytes((number,)))
+        for _ in range(3):
+            stage.one_round()
+    assert stage.read(sink, 8) == bytes(range(8))
+    # A delayed acknowledgement costs 40 ms.
+    assert time.monotonic() - started < 0.035
+
+
 # Urgent data (RFC 9293 §3.8.5): one byte, in its place in the stream
 
 

@@ -1,11 +1,14 @@
 """Clients from their acceptance to their relay or refusal, on real sockets, with fakes for all that blocks."""
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.net.pipes import Pipe, PipePool
 from gateway.net.runner import LINGER_BYTES, LINGER_SECONDS
 from gateway.session.record import Record, Result
 from tests.support.playbook import Notebook
@@ -92,6 +95,44 @@ def test_a_refusal_arrives_even_if_the_client_has_said_more(house: House) -> Non
     assert house.read(client, 2) == REJECTED
     house.write(client, b"and still more")
     assert house.end_of(client) in ("data", "fin")
+
+
+# A target that speaks first
+
+
+@pytest.mark.parametrize("banner", [b"", b"220 ready\r\n", b"x" * 300_000], ids=["nothing", "a banner", "much"])
+@pytest.mark.parametrize("end", ["stays", "ends", "resets"])
+def test_what_the_target_says_at_once_follows_the_reply_at_once(house: House, banner: bytes, end: str) -> None:
+    server = house.server()
+    client = house.client(socks4("127.0.0.1", port_of(server)))
+    target = None
+    for _ in range(20):
+        house.one_round()
+        try:
+            target, _ = server.accept()
+            break
+        except BlockingIOError:
+            continue
+    assert target is not None
+    house.far.append(target)
+    target.setblocking(False)
+    sent = target.send(banner) if banner else 0
+    if end == "ends":
+        finish(target)
+    elif end == "resets":
+        reset(target)
+    started = time.monotonic()
+    data = bytearray()
+    with contextlib.suppress(ConnectionResetError):
+        while len(data) < 8 + sent and (piece := house.run(house.loop.sock_recv(client, 1 << 16))):
+            data += piece
+    # A segment that is kept back for more leaves after 200 ms by itself.
+    assert time.monotonic() - started < 0.15
+    if end != "resets":
+        assert bytes(data[:2]) == GRANTED
+        assert bytes(data[8:]) == banner[:sent]
+    if end == "ends":
+        assert house.end_of(client, within=0.15) == "fin"
 
 
 # Early data and early ends
@@ -366,6 +407,23 @@ def test_all_places_taken_by_clients_that_say_nothing_the_first_makes_room() -> 
         assert house.runner.open == 3
 
 
+def test_who_has_left_already_makes_room_and_nobody_else_has_to() -> None:
+    """The newcomer's event may be told before the end of one who is gone."""
+    house = House(sessions=2)
+    with closed_after(house):
+        gone = house.client()
+        assert house.until(lambda: house.runner.open == 1)
+        silent = house.client()
+        assert house.until(lambda: house.runner.open == 2)
+        house.client()
+        gone.close()
+        house.rest(0.03)
+        assert house.runner.open == 2
+        assert house.end_of(silent, within=0.05) == "open"
+        (record,) = house.notebook.records
+        assert record.end == "the client closed without a word"
+
+
 def test_who_waits_for_us_is_not_put_out() -> None:
     house = House(sessions=2)
     with closed_after(house):
@@ -410,6 +468,7 @@ class BrokenNotebook(Notebook):
         super().__init__()
         self.breaks_on = "\0"
         self.breaks_records = False
+        self.breaks_one_record = False
 
     def line(self, text: str) -> None:
         """As `Journal`."""
@@ -419,7 +478,8 @@ class BrokenNotebook(Notebook):
 
     def record(self, record: Record) -> None:
         """As `Journal`."""
-        if self.breaks_records:
+        if self.breaks_records or self.breaks_one_record:
+            self.breaks_one_record = False
             raise ZeroDivisionError("injected")
         super().record(record)
 
@@ -507,6 +567,57 @@ def test_a_bug_at_a_time_limit_costs_that_session_only(broken: Broken) -> None:
     assert house.end_of(second, within=0.3) in ("fin", "reset"), "the limits of the others are not kept any more"
     assert house.end_of(first, within=0.3) in ("fin", "reset")
     broken.others_go_on()
+
+
+class BrokenPipes(PipePool):
+    """A pool with a bug."""
+
+    def take(self) -> Pipe | None:
+        """As `PipePool`."""
+        raise ZeroDivisionError("injected")
+
+
+def test_a_bug_while_the_relay_starts_costs_that_session_only() -> None:
+    house = House()
+    house.runner.pipes = BrokenPipes(1)
+    looking, found = threading.Event(), threading.Event()
+
+    def slow() -> tuple[str, ...]:
+        looking.set()
+        found.wait(2)
+        return ("127.0.0.1",)
+
+    house.names["localhost"] = slow
+    try:
+        server = house.server()
+        client = house.client(socks4a(b"localhost", port_of(server)))
+        assert house.until(looking.is_set)
+        house.write(client, b"x" * 100_000)
+        house.rest(0.01)
+        found.set()
+        target = house.called(server)
+        house.read(target, 100_000, within=0.2)
+        assert house.end_of(target, within=0.3) in ("fin", "reset"), "the session neither goes on nor ends"
+        assert house.until(lambda: house.runner.open == 0, within=0.3)
+    finally:
+        house.log.troubles.clear()
+        house.close()
+
+
+def test_a_bug_while_everything_is_closed_costs_that_session_only(broken: Broken) -> None:
+    house = broken.house
+    server = house.server()
+    relays = [house.relayed(server) for _ in range(3)]
+    silent = [house.client() for _ in range(3)]
+    assert house.until(lambda: house.runner.open == 6)
+    house.listener.close()
+    broken.notebook.breaks_one_record = True
+    with contextlib.suppress(ZeroDivisionError):
+        house.runner.close("shutdown")
+    house.rest(0.01)
+    for sock in (*silent, *(sock for relay in relays for sock in relay)):
+        assert house.end_of(sock, within=0.2) in ("fin", "reset")
+    assert len(house.notebook.records) == 5
 
 
 # The end

@@ -45,9 +45,10 @@ def test_a_listening_socket_and_what_it_accepts(host: str) -> None:
         sock.recv(1)
     with pytest.raises(BlockingIOError):
         client.recv(1)
-    for one in (sock, client):
-        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    for one in (sock, client):
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
     for one in (sock, client, listener):
         assert one.fileno() >= 0
         one.close()

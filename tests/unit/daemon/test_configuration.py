@@ -1,0 +1,125 @@
+"""Every file of the daemon is read and checked together."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.address import parse_address
+from gateway.config.rules import AddressPattern, Dialect
+from gateway.daemon.configuration import Configuration, load
+from gateway.errors import ConfigError
+from gateway.policy.decision import Result
+from tests.support.daemon import password_entry
+from tests.support.rules import address, question
+
+ACCESS = "permit 10.0.0.0 255.0.0.0\n"
+
+
+def write(folder: Path, toml: str = "", access: str | None = ACCESS, passwords: str | None = None) -> str:
+    (folder / "gateway.toml").write_text(toml or "[files]\naccess = 'sockd.conf'\n")
+    if access is not None:
+        (folder / "sockd.conf").write_text(access)
+    if passwords is not None:
+        (folder / "passwords").write_text(passwords)
+        (folder / "passwords").chmod(0o600)
+    return str(folder / "gateway.toml")
+
+
+def silent(text: str) -> None:
+    raise AssertionError(text)
+
+
+def problems(path: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, silent)
+    return [str(problem) for problem in caught.value.problems]
+
+
+WITH_PASSWORDS = "[files]\naccess = 'sockd.conf'\npasswords = 'passwords'\n"
+
+
+def test_good_files(tmp_path: Path) -> None:
+    found = load(write(tmp_path, WITH_PASSWORDS, passwords=password_entry("fred", "geheim")), silent)
+    assert isinstance(found, Configuration)
+    assert len(found.access.rules) == 1
+    assert found.passwords is not None
+    assert found.passwords.verify(b"fred", b"geheim")
+    assert found.settings.dialect is Dialect.CLASSIC
+    assert found.policy.decide(question("10.1.2.3", "203.0.113.1")).result is Result.PERMIT
+    assert found.policy.decide(question("11.1.2.3", "203.0.113.1")).result is Result.DENY
+    assert found.warnings == ()
+
+
+def test_the_mistakes_of_all_files_are_said_in_one_run(tmp_path: Path) -> None:
+    toml = WITH_PASSWORDS + "[internal]\nport = 'many'\n[timeouts]\nidel = 3\n"
+    path = write(tmp_path, toml, access="permt 10.0.0.0 255.0.0.0\npermit 10.0.0.0\n", passwords="fred\n")
+    found = problems(path)
+    assert {line.split(":")[0] for line in found} == {
+        f"{tmp_path}/{name}" for name in ("gateway.toml", "sockd.conf", "passwords")
+    }
+    assert len(found) == 5
+    assert [line.split(":")[1] for line in found] == ["5", "7", "1", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [("gateway.toml", "No such file or directory"), ("sockd.conf", "No such file"), ("passwords", "No such file")],
+)
+def test_a_file_that_is_missing(tmp_path: Path, name: str, fault: str) -> None:
+    path = write(tmp_path, WITH_PASSWORDS, passwords="")
+    (tmp_path / name).unlink()
+    (line,) = problems(path)
+    assert line.startswith(f"{tmp_path}/{name}")
+    assert fault in line
+
+
+def test_what_can_not_be_enforced_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, access="permit ALL ALL rate=10M\npermit *=@no-such-group 10.0.0.0/8\n")
+    found = problems(path)
+    assert [line.split(":")[1] for line in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o400, 0o440])
+def test_a_passwords_file_that_only_its_owner_and_group_read_is_used(tmp_path: Path, mode: int) -> None:
+    path = write(tmp_path, WITH_PASSWORDS, passwords=password_entry("fred", "geheim"))
+    (tmp_path / "passwords").chmod(mode)
+    assert load(path, silent).passwords is not None
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o660, 0o602, 0o601, 0o777])
+def test_a_passwords_file_that_others_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    path = write(tmp_path, WITH_PASSWORDS, passwords=password_entry("fred", "geheim"))
+    (tmp_path / "passwords").chmod(mode)
+    (line,) = problems(path)
+    assert line.startswith(f"{tmp_path}/passwords: ")
+    assert f"{mode:04o}" in line
+    assert "chmod 600" in line
+    assert "scrypt" not in line
+
+
+def test_doubts_are_kept_beside_the_rules(tmp_path: Path) -> None:
+    path = write(tmp_path, access="permit 10.0.0.0 255.0.0.0\npermit 10.1.0.0 255.255.0.0\n")
+    found = load(path, silent)
+    assert [str(warning).startswith(f"{tmp_path}/sockd.conf:2") for warning in found.warnings] == [True]
+
+
+def test_the_hosts_own_addresses_are_guarded(tmp_path: Path) -> None:
+    found = load(write(tmp_path, access="permit ALL ALL\n"), silent)
+    decision = found.policy.decide(question("10.1.2.3", "127.0.0.1"))
+    assert decision.result is Result.DENY
+    assert address("127.0.0.1") in found.policy.guard.own
+
+
+def test_the_inside_is_the_network_of_the_internal_address_or_what_is_written(tmp_path: Path) -> None:
+    toml = "[files]\naccess = 'sockd.conf'\n[internal]\naddresses = ['127.0.0.1']\n"
+    derived = load(write(tmp_path, toml), silent)
+    assert derived.policy.guard.inside == (AddressPattern(4, 0x7F00_0000, 0xFF00_0000),)
+    written = load(write(tmp_path, toml + "networks = ['10.0.0.0/8', 'fd00::/8']\n"), silent)
+    assert [str(parse_address("10.0.0.0")), 2] == ["10.0.0.0", len(written.policy.guard.inside)]
+    assert written.policy.guard.inside[0] == AddressPattern(4, 0x0A00_0000, 0xFF00_0000)
+
+
+def test_the_1992_dialect_is_chosen_by_the_settings(tmp_path: Path) -> None:
+    toml = "dialect = '1992'\n[files]\naccess = 'sockd.conf'\n"
+    found = load(write(tmp_path, toml, access="permit 10.0.0.0 0.255.255.255\n"), silent)
+    assert found.policy.decide(question("10.1.2.3", "203.0.113.1")).result is Result.PERMIT

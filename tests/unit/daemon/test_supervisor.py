@@ -1,0 +1,286 @@
+"""The first process: sockets that are opened before anything else, workers that are watched, an orderly end."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.address import Address
+from gateway.daemon.supervisor import open_listeners
+from gateway.errors import StartError
+from tests.support import proc
+from tests.support.daemon import PROGRAM, Sockd, sockd, write_files
+from tests.support.peers import Peer
+from tests.support.rawsocks import Wire, read_reply4, socks4
+from tests.support.rules import address
+from tests.support.waiting import eventually
+
+HERE = address("127.0.0.1")
+HERE6 = address("::1")
+
+
+def echo(connection: socket.socket) -> bytes | None:
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+    return None
+
+
+# Opening the sockets
+
+
+@contextlib.contextmanager
+def opened(addresses: list[Address], port: int, workers: int) -> Iterator[list[list[socket.socket]]]:
+    found = open_listeners(addresses, port, workers)
+    try:
+        yield found
+    finally:
+        for sockets in found:
+            for sock in sockets:
+                sock.close()
+
+
+def test_each_worker_has_a_socket_for_each_address_and_all_have_one_port() -> None:
+    with opened([HERE, HERE6], 0, 3) as found:
+        assert [len(sockets) for sockets in found] == [2, 2, 2]
+        names = [[sock.getsockname()[:2] for sock in sockets] for sockets in found]
+        port = names[0][0][1]
+        assert port
+        assert names == [[("127.0.0.1", port), ("::1", port)]] * 3
+        for sockets in found:
+            for sock in sockets:
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                assert not sock.get_inheritable()
+                assert not sock.getblocking()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a program as most are", "a program that shares its port"])
+def test_a_port_that_somebody_else_has_is_one_clear_line(shared: bool) -> None:
+    with socket.socket() as other:
+        if shared:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(StartError) as caught:
+            open_listeners([HERE], port, 2)
+    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_another_daemon_of_ours_has_the_port() -> None:
+    with opened([HERE], 0, 2) as found:
+        port = found[0][0].getsockname()[1]
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            open_listeners([HERE], port, 1)
+
+
+def test_a_port_of_connections_that_were_just_closed_is_free() -> None:
+    with opened([HERE], 0, 1) as found:
+        where = found[0][0].getsockname()
+        with socket.create_connection(where):
+            accepted, _ = found[0][0].accept()
+            accepted.close()
+    with opened([HERE], where[1], 1):
+        pass
+
+
+def test_an_address_that_is_not_ours_is_one_clear_line() -> None:
+    with pytest.raises(StartError) as caught:
+        open_listeners([address("192.0.2.77")], 1080, 1)
+    assert str(caught.value) == "cannot listen on 192.0.2.77:1080: Cannot assign requested address"
+
+
+def test_the_second_address_may_be_the_wrong_one_and_nothing_stays_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StartError, match=r"cannot listen on \[2001:db8::77\]:\d+: "):
+        open_listeners([HERE, address("2001:db8::77")], 0, 2)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# The real tree of processes
+
+
+@pytest.fixture
+def target() -> Iterator[Peer]:
+    with Peer(echo) as peer:
+        yield peer
+
+
+def workers(daemon: Sockd) -> list[int]:
+    return proc.tree(daemon.pid)[1:]
+
+
+def session(daemon: Sockd, target: Peer) -> Wire:
+    wire = Wire(daemon.port)
+    wire.send(socks4("127.0.0.1", target.port))
+    assert read_reply4(wire).code == 90
+    return wire
+
+
+def is_served(wire: Wire) -> bool:
+    wire.send(b"ping")
+    return wire.read(4) == b"ping"
+
+
+def test_a_worker_that_is_killed_is_replaced_and_costs_its_own_sessions_only(tmp_path: Path, target: Peer) -> None:
+    with sockd(tmp_path, workers=2) as daemon:
+        first, second = workers(daemon)
+        wires = [session(daemon, target) for _ in range(12)]
+        os.kill(first, signal.SIGKILL)
+        daemon.wait_log(rf"worker 1 \(process {first}\) was killed by SIGKILL; a new one starts in 0\.1 s")
+        assert eventually(lambda: len(workers(daemon)) == 2)
+        assert second in workers(daemon)
+        kept = 0
+        for wire in wires:
+            with contextlib.suppress(ConnectionError):
+                kept += is_served(wire)
+            wire.socket.close()
+        assert 0 < kept < 12
+        for _ in range(12):
+            with session(daemon, target) as wire:
+                assert is_served(wire)
+
+
+def test_who_waits_in_the_queue_of_a_worker_that_dies_is_served_by_its_successor(tmp_path: Path, target: Peer) -> None:
+    with sockd(tmp_path, workers=1) as daemon:
+        (worker,) = workers(daemon)
+        os.kill(worker, signal.SIGSTOP)
+        with Wire(daemon.port) as wire:
+            wire.send(socks4("127.0.0.1", target.port))
+            os.kill(worker, signal.SIGKILL)
+            assert read_reply4(wire).code == 90
+            assert is_served(wire)
+
+
+def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often(tmp_path: Path) -> None:
+    with sockd(tmp_path, workers=1) as daemon:
+        for delay in ("0.1", "0.2", "0.4"):
+            assert eventually(lambda: workers(daemon))
+            (worker,) = workers(daemon)
+            os.kill(worker, signal.SIGKILL)
+            daemon.wait_log(rf"\(process {worker}\) was killed by SIGKILL; a new one starts in {delay} s")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_and_writes_the_records(tmp_path: Path, target: Peer, number: signal.Signals) -> None:
+    with sockd(tmp_path, workers=2) as daemon:
+        wires = [session(daemon, target) for _ in range(4)]
+        started = time.monotonic()
+        daemon.process.send_signal(number)
+        assert daemon.process.wait(5) == 0
+        assert time.monotonic() - started < 2
+        for wire in wires:
+            assert wire.end_of_peer() in ("reset", "fin")
+            wire.socket.close()
+        assert [record["end"] for record in daemon.records()] == ["shutdown"] * 4
+        assert daemon.log().rstrip().endswith("stopped")
+        assert proc.session_members(daemon.pid) == []
+
+
+def test_a_supervisor_that_is_killed_leaves_no_orphans(tmp_path: Path, target: Peer) -> None:
+    with contextlib.suppress(AssertionError), sockd(tmp_path, workers=2) as daemon:
+        wire = session(daemon, target)
+        os.kill(daemon.pid, signal.SIGKILL)
+        gone = eventually(lambda: not proc.session_members(daemon.pid))
+        wire.socket.close()
+        records = daemon.records()
+        written = daemon.stderr() + daemon.log()
+    assert gone
+    assert [record["end"] for record in records] == ["shutdown"]
+    assert "Traceback" not in written
+
+
+def test_a_busy_worker_that_gets_two_signals_at_once_ends_in_order(tmp_path: Path, target: Peer) -> None:
+    """Ctrl-C goes to the whole group: a worker hears it from the terminal and from its supervisor."""
+    with sockd(tmp_path, workers=1) as daemon:
+        (worker,) = workers(daemon)
+        wire = session(daemon, target)
+        os.kill(worker, signal.SIGSTOP)
+        os.kill(worker, signal.SIGINT)
+        os.kill(worker, signal.SIGTERM)
+        daemon.process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        os.kill(worker, signal.SIGCONT)
+        assert daemon.process.wait(5) == 0
+        wire.socket.close()
+        written = daemon.stderr() + daemon.log()
+        assert "Traceback" not in written
+        assert "Exception" not in written
+        assert [record["end"] for record in daemon.records()] == ["shutdown"]
+
+
+def test_a_worker_that_hangs_is_ended_in_the_end(tmp_path: Path) -> None:
+    with contextlib.suppress(AssertionError), sockd(tmp_path, workers=1) as daemon:
+        (worker,) = workers(daemon)
+        os.kill(worker, signal.SIGSTOP)
+        # SIGTERM is not delivered to who is stopped; the rest takes seconds and is cut short here.
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert daemon.process.poll() is None
+        os.kill(worker, signal.SIGCONT)
+        status = daemon.process.wait(5)
+    assert status == 0
+
+
+def test_sighup_says_what_it_does_not_do_and_cuts_nobody_off(tmp_path: Path, target: Peer) -> None:
+    with sockd(tmp_path, workers=1) as daemon, session(daemon, target) as wire:
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_log("SIGHUP: ")
+        assert is_served(wire)
+
+
+def test_workers_are_nobody_and_hold_no_socket_of_each_other(tmp_path: Path) -> None:
+    with sockd(tmp_path, workers=2) as daemon:
+        listening = [_listening(pid, daemon.port) for pid in workers(daemon)]
+        assert [len(found) for found in listening] == [1, 1]
+        assert listening[0] != listening[1]
+        if os.geteuid() == 0:
+            for pid in workers(daemon):
+                status = Path(f"/proc/{pid}/status").read_text()
+                assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
+                assert re.search(r"^Groups:\s*$", status, re.MULTILINE)
+                assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+
+
+def _listening(pid: int, port: int) -> set[str]:
+    """The inodes of this process's sockets that listen on the port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    inodes = {fields[9] for fields in lines if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")}
+    links = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    return {inode for inode in inodes if f"socket:[{inode}]" in links}
+
+
+def test_without_d_it_leaves_the_terminal_and_its_number_behind(tmp_path: Path, target: Peer) -> None:
+    pidfile, log = tmp_path / "sockd.pid", tmp_path / "sockd.log"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    path = write_files(
+        tmp_path,
+        "permit 127.0.0.0/8 127.0.0.0/8\n",
+        settings={"internal": {"port": port}, "sockd": {"pidfile": str(pidfile)}},
+    )
+    done = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    try:
+        assert eventually(lambda: log.exists() and "ready -- " in log.read_text())
+        number = int(pidfile.read_text())
+        with Wire(port) as wire:
+            wire.send(socks4("127.0.0.1", target.port))
+            assert read_reply4(wire).code == 90
+            assert is_served(wire)
+        second = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=10, check=False)
+        assert second.returncode == 1
+        assert second.stderr == f"sockd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        assert eventually(lambda: len(proc.tree(number)) > 1)
+    finally:
+        number = int(pidfile.read_text())
+        os.kill(number, signal.SIGTERM)
+    assert eventually(lambda: not pidfile.exists())
+    assert eventually(lambda: not Path(f"/proc/{number}").exists() or not proc.tree(number))
+    assert log.read_text().rstrip().endswith("stopped")
