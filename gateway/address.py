@@ -6,6 +6,7 @@ here is a named tuple of a version and an integer. ``ipaddress`` still reads and
 
 import ipaddress
 import re
+from functools import lru_cache
 from socket import inet_ntoa
 from typing import NamedTuple, NewType
 
@@ -13,6 +14,11 @@ from gateway.errors import BadName
 
 Name = NewType("Name", str)
 """A host name in canonical form: lower case, letters, digits, hyphens and underscores, no dot at the end."""
+
+
+@lru_cache(maxsize=4096)
+def _quad(number: int) -> str:
+    return inet_ntoa(number.to_bytes(4, "big"))
 
 
 class Address(NamedTuple):
@@ -24,7 +30,7 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         """Dotted quad, or the compressed form of RFC 5952."""
         if self.version == 4:
-            return inet_ntoa(self.number.to_bytes(4, "big"))
+            return _quad(self.number)
         return str(ipaddress.IPv6Address(self.number))
 
     @property

@@ -130,8 +130,10 @@ class Runner:
         if self.open < self.limits.sessions:
             return True
         for front in tuple(self.slow):
-            # Its request may be here already, unread: then it is we who are slow.
+            # Its request may be here already, unread: then it is we who are slow. Or it has left.
             front.ready(select.EPOLLIN)
+            if self.open < self.limits.sessions:
+                return True
             if front in self.slow:
                 front.put_out("put out for a newer client: all places are taken")
                 return True

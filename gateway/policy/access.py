@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from operator import and_
 
 from gateway.address import Address, Name, embedded_ipv4, plain
-from gateway.config.rules import AccessFile, UserFile
+from gateway.config.rules import AccessFile, AccessRule, UserFile
 from gateway.errors import ConfigError
 from gateway.policy.block import Block
 from gateway.policy.decision import NO_ADDRESS, NO_MATCH, Decision, Question, Result, for_embedded, guarded
-from gateway.policy.destination import Guard, GuardTable
+from gateway.policy.destination import Guard, GuardTable, Zone
 from gateway.policy.enforced import rule_problems
 from gateway.policy.pattern import VERSIONS
 from gateway.policy.users import UserSource, members_of
@@ -33,7 +33,7 @@ _DENY = Result.DENY
 class AccessPolicy:
     """Compiled rules; a session keeps the one that it began with. Only the contents of user files can change in it."""
 
-    __slots__ = ("_blocks", "_guard", "_items", "_kinds", "_watched", "file", "guard", "users")
+    __slots__ = ("_blocks", "_guard", "_items", "_kinds", "_lifted", "_watched", "file", "guard", "users")
 
     def __init__(self, file: AccessFile, guard: Guard, users: UserSource, block_size: int) -> None:
         """Compile rules that are known to be enforceable, in blocks of this many; see `compile`."""
@@ -41,6 +41,7 @@ class AccessPolicy:
         self.guard = guard
         self.users = users
         self._guard = GuardTable(guard)
+        self._lifted: dict[tuple[int, int], bool] = {}
         rules = file.rules
         self._blocks = tuple(Block(rules[start : start + block_size]) for start in range(0, len(rules), block_size))
         self._items = frozenset(item for rule in rules for item in rule.users)
@@ -130,9 +131,17 @@ class AccessPolicy:
     def _ask_guard(self, decision: Decision, address: Address) -> Decision:
         zone = self._guard.at(address)
         rule = decision.rule
-        if zone is None or rule is None or zone.lifted_by(rule.destination):
+        if zone is None or rule is None or self._lifts(zone, rule):
             return decision
         return guarded(rule, address, zone.phrase)
+
+    def _lifts(self, zone: Zone, rule: AccessRule) -> bool:
+        # Both live as long as the policy does, and comparing them costs more than the rest of a decision.
+        key = (id(zone), id(rule))
+        known = self._lifted.get(key)
+        if known is None:
+            known = self._lifted[key] = zone.lifted_by(rule.destination)
+        return known
 
     # A name, before it is looked up
 

@@ -223,7 +223,7 @@ class Session:
             self._run_special(self._context.bad_id)
             self._refuse_ident(Reply4.IDENT_MISMATCH, f"*Alert*: real user is {user}, not {escape(self._user)}")
         else:
-            self._dial(endpoints)
+            self._dial(self._rule(), endpoints)
 
     def connected(self, bound: Endpoint, egress: str, remote: Address) -> None:
         """The answer to `dial`: where the outgoing socket is bound, also as text, and what it is connected to."""
@@ -413,27 +413,26 @@ class Session:
 
     def _permit(self, decision: Decision, endpoints: tuple[Endpoint, ...]) -> None:
         self._decision = decision
-        if self._ident_level() is _OFF:
-            self._dial(endpoints)
+        rule = decision.rule
+        if self._ident_level(rule) is _OFF:
+            self._dial(rule, endpoints)
         else:
             self._enter(_ASKING)
             self._actions.ask_ident(endpoints)
 
-    def _ident_level(self) -> IdentLevel:
-        rule = self._rule()
+    def _ident_level(self, rule: AccessRule | None) -> IdentLevel:
         return self._context.ident if rule is None or rule.ident is None else rule.ident
 
     def _no_identd(self, endpoints: tuple[Endpoint, ...]) -> None:
         fact = f"cannot connect to identd on {self._source()}"
         self._run_special(self._context.no_identd)
-        if self._ident_level() is IdentLevel.STRICT:
+        if self._ident_level(self._rule()) is IdentLevel.STRICT:
             self._refuse_ident(Reply4.NO_IDENTD, fact)
         else:
             self._context.journal.line(fact)
-            self._dial(endpoints)
+            self._dial(self._rule(), endpoints)
 
-    def _dial(self, endpoints: tuple[Endpoint, ...]) -> None:
-        rule = self._rule()
+    def _dial(self, rule: AccessRule | None, endpoints: tuple[Endpoint, ...]) -> None:
         if rule is not None and rule.command is not None:
             self._run(rule.command, str(endpoints[0].address))
         self._enter(_DIALING)

@@ -4,6 +4,8 @@
 about a tenth of what such a connection may cost altogether. What is not recognised here is not judged here.
 """
 
+import struct
+
 from gateway.address import Address
 from gateway.wire.codec5 import METHOD_ANSWERS, encode_reply
 from gateway.wire.constants import SOCKS5_VERSION, AddressType, Command, Method, Protocol
@@ -19,21 +21,20 @@ ANSWER = METHOD_ANSWERS[Method.NONE]
 """What `GREETING` is answered with."""
 
 _HEAD = bytes((SOCKS5_VERSION, Command.CONNECT, 0, AddressType.IPV4))
-_ADDRESS, _PORT = slice(4, 8), slice(8, 10)
-_LENGTH = 10
+_unpack = struct.Struct("!IH").unpack_from
+_LENGTH = len(_HEAD) + struct.calcsize("!IH")
 _CONNECT = Command.CONNECT
 _SOCKS5 = Protocol.SOCKS5
 _new = tuple.__new__
-_number = int.from_bytes
 
 
 def connect_request(message: bytes) -> Request | None:
     """The request, if the message is exactly a CONNECT to an IPv4 address (RFC 1928 §4)."""
     if len(message) != _LENGTH or not message.startswith(_HEAD):
         return None
+    number, port = _unpack(message, len(_HEAD))
     # What Address(...) and Request(...) do, less a Python call each.
-    address = _new(Address, (4, _number(message[_ADDRESS], "big")))
-    return _new(Request, (_SOCKS5, _CONNECT, address, _number(message[_PORT], "big"), b"", None))
+    return _new(Request, (_SOCKS5, _CONNECT, _new(Address, (4, number)), port, b"", None))
 
 
 def greeted() -> ServerNegotiation:

@@ -258,6 +258,7 @@ def test_small_messages_in_a_row_do_not_wait_for_each_other(stage: Stage, who: s
     stage.join(near_client, near_target, early)
     assert stage.read(target, len(early)) == early
     source, sink = (client, target) if who == "client" else (target, client)
+    sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
     started = time.monotonic()
     for number in range(8):
         source.send(bytes((number,)))

@@ -36,7 +36,7 @@ class Commands:
         def nobody() -> bool:
             return asyncio.all_tasks(self._stage.loop) == {asyncio.current_task(self._stage.loop)}
 
-        return self._stage.until(nobody, within=5)
+        return self._stage.until(nobody, within=10)
 
 
 def alive(pid: int) -> bool:
@@ -98,7 +98,7 @@ def test_the_number_of_commands_is_bounded_and_what_is_not_run_is_said(stage: St
     commands.run(*(f"echo x >> {tmp_path}/ran; read line < {gate}" for _ in range(MAX_RUNNING)), "echo never-run")
     assert commands.troubles == [f"{MAX_RUNNING} commands of sockd.conf are running already; not run: echo never-run"]
     ran = tmp_path / "ran"
-    assert stage.until(lambda: ran.exists() and ran.stat().st_size == 2 * MAX_RUNNING, within=5)
+    assert stage.until(lambda: ran.exists() and ran.stat().st_size == 2 * MAX_RUNNING, within=10)
     writer = os.open(gate, os.O_RDWR)
     os.write(writer, b"\n" * MAX_RUNNING)
     assert commands.over()
