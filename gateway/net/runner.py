@@ -192,10 +192,13 @@ class Runner:
         self._timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
-        for relay in self._relays():
-            relay.cut(why)
-        for front in (*self.slow, *self.busy):
-            front.put_out(why)
+        ends = [relay.cut for relay in self._relays()]
+        ends += [front.put_out for front in (*self.slow, *self.busy)]
+        for end in ends:
+            try:
+                end(why)
+            except Exception as error:  # a bug costs its own session's record only
+                self.log.trouble(f"internal error at the end of a session: {type(error).__name__}: {error}")
         self.lookups.close()
         self.pipes.close()
 
@@ -394,7 +397,10 @@ class Front:
         self._open = False
         del runner.busy[self]
         relay = Relay(runner, self._session, self._sock, target, runner.context.clock())
-        relay.start(early, self._unread, events)
+        try:
+            relay.start(early, self._unread, events)
+        except Exception as error:  # it is the relay's already, and so not for whoever called this
+            runner.failed(relay.client, error)
 
     def close(self) -> None:
         """Close when the client has: closing over unread bytes would reset the connection and lose the answer."""

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.address import Endpoint
-from gateway.net.sockets import accepted, address_of, endpoint_of, hurry, listening, outgoing, text_of
+from gateway.net.sockets import accepted, address_of, endpoint_of, listening, outgoing, text_of
 from tests.support.playbook import endpoint
 from tests.support.rules import address
 
@@ -49,6 +49,9 @@ def test_a_listening_socket_and_what_it_accepts(host: str) -> None:
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     for one in (sock, client):
         assert one.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
+    assert not client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    hurry(client)
+    assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     for one in (sock, client, listener):
         assert one.fileno() >= 0
         one.close()

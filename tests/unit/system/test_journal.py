@@ -464,6 +464,26 @@ def test_a_pipe_whose_reader_is_gone_costs_lines_only() -> None:
     os.close(writer)
 
 
+ANOTHERS = """
+import os, sys
+from gateway.system.journal import FileSink, Journal
+reader, writer = os.pipe()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+Journal(FileSink(writer), None, wall=lambda: 1767323045.678).line("seen")
+sys.stdout.write(os.read(reader, 1000).decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; run it as root")
+def test_a_pipe_that_another_user_made_can_be_written_to() -> None:
+    """``sudo -u gateway sockd -d 2>&1 | tee log``, and most containers: what is open can not be opened again."""
+    done = subprocess.run([sys.executable, "-c", ANOTHERS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("]: seen\n")
+
+
 # The host's syslog
 
 
