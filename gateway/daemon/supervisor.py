@@ -46,6 +46,9 @@ def open_listeners(addresses: Sequence[Address], port: int, workers: int) -> lis
             for sockets in found:
                 sockets.append(listening(wanted, BACKLOG, shared=True))
         except OSError as error:
+            for sockets in found:
+                for sock in sockets:
+                    sock.close()
             raise StartError(f"cannot listen on {wanted}: {error.strerror}") from None
         port = wanted.port
     return found

@@ -6,7 +6,7 @@
 import asyncio
 import select
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,6 +60,9 @@ class Shell(Protocol):
 
     def run(self, command: str) -> None:
         """Start it and return at once."""
+
+    def close(self) -> None:
+        """End what still runs."""
 
 
 class Trouble(Protocol):
@@ -192,13 +195,14 @@ class Runner:
         self._timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
-        ends = [relay.cut for relay in self._relays()]
+        ends: list[Callable[[str], None]] = [relay.cut for relay in self._relays()]
         ends += [front.put_out for front in (*self.slow, *self.busy)]
         for end in ends:
             try:
                 end(why)
             except Exception as error:  # a bug costs its own session's record only
                 self.log.trouble(f"internal error at the end of a session: {type(error).__name__}: {error}")
+        self.shell.close()
         self.lookups.close()
         self.pipes.close()
 

@@ -16,6 +16,8 @@ class CommandRunner:
         self._seconds = seconds
         self._trouble = trouble
         self._running: set[asyncio.Task[None]] = set()
+        #: the process groups that have not ended
+        self._groups: set[int] = set()
 
     def run(self, command: str) -> None:
         """Start ``/bin/sh -c command`` (`spec/socks4.md` §3.6), unless too many are running."""
@@ -35,6 +37,7 @@ class CommandRunner:
         except OSError as error:
             self._trouble(f"cannot run a command of sockd.conf: {error.strerror}")
             return
+        self._groups.add(process.pid)
         try:
             async with asyncio.timeout(self._seconds):
                 await process.wait()
@@ -42,9 +45,13 @@ class CommandRunner:
             self._trouble(f"a command of sockd.conf ran longer than {self._seconds:g} s and was ended: {command[:60]}")
             _kill_group(process.pid)
             await process.wait()
-        except asyncio.CancelledError:
-            _kill_group(process.pid)
-            raise
+        finally:
+            self._groups.discard(process.pid)
+
+    def close(self) -> None:
+        """End what runs: no command outlives the daemon that asked for it."""
+        for leader in self._groups:
+            _kill_group(leader)
 
 
 def _kill_group(leader: int) -> None:

@@ -57,9 +57,18 @@ class FileSink:
             self._stream = socket.socket(fileno=os.dup(fd))
             self._write = lambda data: self._stream.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         elif stat.S_ISFIFO(mode) or os.isatty(fd):
-            self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            self._open_anew(fd)
         else:
             self.chunk = FILE_CHUNK
+
+    def _open_anew(self, fd: int) -> None:
+        try:
+            self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        except OSError:
+            # Somebody else's: what poll(2) calls writable takes PIPE_BUF bytes, unless another process is faster.
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            self._write = lambda data: os.write(fd, data[:PIPE_CHUNK]) if poll.poll(0) else 0
 
     def put(self, line: bytes) -> bool:
         """Write lines that belong together. What is taken in part is finished before anything else is."""
@@ -68,7 +77,10 @@ class FileSink:
                 self._rest = self._rest[self._write(self._rest) :]
                 if self._rest:
                     return False
-            self._rest = line[self._write(line) :]
+            taken = self._write(line)
+            if not taken:
+                return False
+            self._rest = line[taken:]
         except BlockingIOError:
             return False
         return True
@@ -209,8 +221,8 @@ class Journal:
             self._soon()
 
     def trouble(self, text: str) -> None:
-        """A line of the error class."""
-        self.line(text, ERROR)
+        """A line of the error class; of several lines one is made."""
+        self.line("; ".join(text.splitlines()), ERROR)
 
     def record(self, record: Record) -> None:
         """A session's record."""

@@ -228,6 +228,27 @@ def test_a_worker_that_hangs_is_ended_in_the_end(tmp_path: Path) -> None:
     assert status == 0
 
 
+def test_commands_of_the_rules_do_not_outlive_the_daemon(tmp_path: Path, target: Peer) -> None:
+    """Whoever keeps their time limit is gone then."""
+    mark = f"30.{os.getpid()}"
+
+    def running() -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and (entry / "cmdline").read_bytes() == f"sleep\0{mark}\0".encode():
+                    found.append(int(entry.name))
+        return found
+
+    with sockd(tmp_path, f"permit 127.0.0.0/8 127.0.0.0/8 : exec sleep {mark}\n", workers=1) as daemon:
+        session(daemon, target).socket.close()
+        assert eventually(running)
+    left = running() if not eventually(lambda: not running(), within=0.5) else []
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
+
+
 def test_sighup_says_what_it_does_not_do_and_cuts_nobody_off(tmp_path: Path, target: Peer) -> None:
     with sockd(tmp_path, workers=1) as daemon, session(daemon, target) as wire:
         daemon.process.send_signal(signal.SIGHUP)

@@ -254,6 +254,9 @@ class FakeShell:
         """As `Shell`."""
         self.commands.append(command)
 
+    def close(self) -> None:
+        """As `Shell`."""
+
 
 class FakeLog:
     """Keeps what the administrator would have to know."""

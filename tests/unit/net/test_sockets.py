@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.address import Endpoint
-from gateway.net.sockets import accepted, address_of, endpoint_of, listening, outgoing, text_of
+from gateway.net.sockets import accepted, address_of, endpoint_of, hurry, listening, outgoing, text_of
 from tests.support.playbook import endpoint
 from tests.support.rules import address
 
