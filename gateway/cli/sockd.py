@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
     except (GatewayError, OSError) as error:
         print(f"sockd: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        pass  # before the signals are the supervisor's
     sys.exit(1)
 
 
@@ -85,7 +87,7 @@ def _serve(options: argparse.Namespace) -> int:
     reports.append(journal)
     for warning in configuration.warnings:
         journal.line(str(warning))
-    supervisor = Supervisor(configuration, listeners, journal, account, level, descriptors)
+    supervisor = Supervisor(configuration, listeners, journal, account, level, descriptors, pidfile)
     ready = _ready_line(configuration, [endpoint_of(sock.getsockname()) for sock in listeners[0]], workers)
 
     def announce() -> None:
@@ -97,6 +99,9 @@ def _serve(options: argparse.Namespace) -> int:
     try:
         supervisor.run(announce)
         journal.line("stopped")
+    except (GatewayError, OSError) as error:
+        journal.trouble(str(error))
+        raise
     finally:
         if pidfile is not None:
             pidfile.remove()

@@ -64,10 +64,10 @@ def _guard(settings: Settings) -> Guard:
 
 
 def _networks(internal: Sequence[Address], own: Sequence[InterfaceAddress]) -> tuple[AddressPattern, ...]:
-    """The networks that the internal addresses are on."""
+    """The networks that the internal addresses are on; for a wildcard address those of all interfaces."""
     found = []
     for address, prefix in own:
-        if address in internal:
+        if address in internal or Address(address.version, 0) in internal:
             bits = 32 if address.version == 4 else 128
             mask = (1 << bits) - (1 << (bits - prefix))
             found.append(AddressPattern(address.version, address.number & mask, mask))

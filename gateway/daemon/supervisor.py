@@ -20,6 +20,7 @@ from gateway.daemon.worker import run_worker
 from gateway.errors import StartError
 from gateway.net.sockets import endpoint_of, listening
 from gateway.system.journal import Journal
+from gateway.system.pidfile import PidFile
 from gateway.system.privileges import Account
 
 BACKLOG = 4096
@@ -27,6 +28,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 FIRST_DELAY, LAST_DELAY = 0.1, 30.0
 """Seconds before a worker that died is started anew: doubled each time, back to the first after a minute of life."""
+
+RT_MIN = int(signal.SIGRTMIN)
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 
@@ -79,12 +82,15 @@ class Supervisor:
         account: Account | None,
         ident: IdentLevel,
         descriptors: int,
+        pidfile: PidFile | None = None,
     ) -> None:
+        """``pidfile`` is the supervisor's own: its workers close it."""
         self._configuration = configuration
         self._journal = journal
         self._account = account
         self._ident = ident
         self._descriptors = descriptors
+        self._pidfile = pidfile
         self._places = [_Place(index, sockets) for index, sockets in enumerate(listeners, 1)]
         self._alive, self._alive_writer = os.pipe2(os.O_CLOEXEC)
         self._births = 0
@@ -103,15 +109,22 @@ class Supervisor:
 
     def _await_readiness(self) -> None:
         for place in self._places:
-            found = select.select([place.ready], [], [], START_SECONDS)[0]
-            if not found or not os.read(place.ready, 1):
-                raise StartError("a worker did not start; its reason is in the lines above")
+            poll = select.poll()
+            poll.register(place.ready, select.POLLIN)
+            if not poll.poll(START_SECONDS * 1000) or not os.read(place.ready, 1):
+                raise StartError("a worker did not start; its reason is in the lines above, or in the log")
 
     def _start(self, place: _Place) -> int:
+        """Raises OSError when there is no descriptor or process to be had."""
         self._births += 1
-        reader, writer = os.pipe2(os.O_CLOEXEC)
         place.started = time.monotonic()
-        place.pid = os.fork()
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            place.pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
         if place.pid:
             os.close(writer)
             return reader
@@ -120,6 +133,8 @@ class Supervisor:
             os.close(reader)
             os.close(self._alive_writer)
             self._close_others(place)
+            if self._pidfile is not None:
+                os.close(self._pidfile.fd)
             prefix = f"{int(time.time()):x}-{self._births}"
             run_worker(
                 self._configuration,
@@ -133,8 +148,10 @@ class Supervisor:
                 writer,
             )
             status = 0
-        except BaseException:  # whatever it was, it must not run on as a second supervisor
+        except BaseException as error:  # whatever it was, it must not run on as a second supervisor
             traceback.print_exc()
+            self._journal.trouble(f"worker {place.index} ends: {type(error).__name__}: {error}")
+            self._journal.flush()
         finally:
             os._exit(status)
 
@@ -162,33 +179,37 @@ class Supervisor:
     def _bury(self) -> None:
         for place in self._places:
             if place.pid and (status := _exit_status(place.pid)) is not None:
-                now = time.monotonic()
-                if now - place.started > 2 * LAST_DELAY:
-                    place.delay = FIRST_DELAY
-                self._journal.trouble(
-                    f"worker {place.index} (process {place.pid}) {status}; a new one starts in {place.delay:g} s"
-                )
-                place.pid = 0
+                pid, place.pid = place.pid, 0
                 os.close(place.ready)
-                place.due = now + place.delay
-                place.delay = min(LAST_DELAY, place.delay * 2)
+                if time.monotonic() - place.started > 2 * LAST_DELAY:
+                    place.delay = FIRST_DELAY
+                self._postpone(place, f"worker {place.index} (process {pid}) {status}")
 
     def _restart(self) -> None:
         for place in self._places:
             if not place.pid and place.due <= time.monotonic():
-                place.ready = self._start(place)
+                try:
+                    place.ready = self._start(place)
+                except OSError as error:
+                    self._postpone(place, f"worker {place.index} can not be started: {error.strerror}")
+
+    def _postpone(self, place: _Place, why: str) -> None:
+        """Say why, and start a worker at this place later: each time twice as late."""
+        self._journal.trouble(f"{why}; a new one starts in {place.delay:g} s")
+        place.due = time.monotonic() + place.delay
+        place.delay = min(LAST_DELAY, place.delay * 2)
 
     def _stop(self) -> None:
         """End every worker: politely, then not."""
         running = {place.pid for place in self._places if place.pid}
         for pid in running:
-            os.kill(pid, signal.SIGTERM)
+            _kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while running:
             running = {pid for pid in running if _exit_status(pid) is None}
             if running and time.monotonic() > deadline:
                 for pid in running:
-                    os.kill(pid, signal.SIGKILL)
+                    _kill(pid, signal.SIGKILL)
                 deadline += STOP_SECONDS
             if running:
                 signal.sigtimedwait({signal.SIGCHLD}, 0.1)
@@ -197,8 +218,25 @@ class Supervisor:
 
 def _exit_status(pid: int) -> str | None:
     """How a child ended, in words; None while it runs."""
-    done, status = os.waitpid(pid, os.WNOHANG)
+    try:
+        done, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "is gone"
     if not done:
         return None
     code = os.waitstatus_to_exitcode(status)
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    if code >= 0:
+        return f"ended with status {code}"
+    return f"was killed by {_name_of(-code)}"
+
+
+def _name_of(number: int) -> str:
+    """A real-time signal has no name of its own."""
+    return signal.Signals(number).name if number in signal.valid_signals() and number < RT_MIN else f"signal {number}"
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

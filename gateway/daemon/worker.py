@@ -29,6 +29,7 @@ RESERVED_DESCRIPTORS = 64
 
 MAX_PIPES = 64
 MAX_SESSIONS = 65536
+MAX_ATTEMPTS = 1024
 
 
 def minute_of_week(wall: Callable[[], float]) -> Callable[[], int]:
@@ -47,19 +48,21 @@ def minute_of_week(wall: Callable[[], float]) -> Callable[[], int]:
 
 
 class Shares(NamedTuple):
-    """What a worker's descriptors are for: a session takes two, a pipe too, a look-up one."""
+    """What a worker's descriptors are for: a session takes two, a pipe too, a look-up and a further attempt one."""
 
     sessions: int
     pipes: int
     lookups: int
+    attempts: int
 
 
 def share(descriptors: int, wanted: int) -> Shares:
     """How many of each fit; ``wanted`` sessions are enough, 0 means as many as possible."""
     pipes = min(MAX_PIPES, descriptors // 16)
     lookups = min(THREADS, descriptors // 16)
-    fit = max(1, (descriptors - RESERVED_DESCRIPTORS - 2 * pipes - lookups) // 2)
-    return Shares(min(fit, wanted or MAX_SESSIONS), pipes, lookups)
+    attempts = min(MAX_ATTEMPTS, descriptors // 16)
+    fit = max(1, (descriptors - RESERVED_DESCRIPTORS - 2 * pipes - lookups - attempts) // 2)
+    return Shares(min(fit, wanted or MAX_SESSIONS), pipes, lookups, attempts)
 
 
 class Worker:
@@ -98,7 +101,7 @@ class Worker:
         )
         shares = share(descriptors, settings.sockd.sessions)
         times = settings.timeouts
-        limits = Limits(times.handshake, times.connect, times.idle, shares.sessions)
+        limits = Limits(times.handshake, times.connect, times.idle, shares.sessions, shares.attempts)
         self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)
         poller = loop.poller
         self._runner = Runner(

@@ -8,7 +8,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gateway.address import Address, Endpoint
@@ -17,6 +17,9 @@ from gateway.net.sockets import Socket, address_of, outgoing
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
+
+MAX_ATTEMPTS = 4
+ATTEMPT_SECONDS = 10.0
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 
@@ -93,23 +96,49 @@ def interleave(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     return mixed
 
 
-async def race(loop: asyncio.AbstractEventLoop, endpoints: Sequence[Endpoint]) -> socket.socket:
+class Spare:
+    """How many descriptors all races of a worker may hold beyond the one that each session has anyway."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def take(self) -> bool:
+        """Whether there was one more."""
+        if self._left <= 0:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """One is free again."""
+        self._left += 1
+
+
+async def race(
+    loop: asyncio.AbstractEventLoop, endpoints: Sequence[Endpoint], spare: Spare | None = None
+) -> socket.socket:
     """Connect to whichever endpoint answers first; a new attempt starts every 250 ms, or when one fails.
 
-    Raises the OSError of the last attempt that failed when none is left. Cancelling it closes every socket.
+    At most `MAX_ATTEMPTS` run at a time, and none longer than `ATTEMPT_SECONDS` while others wait, since each holds a
+    descriptor. Raises the OSError of the last attempt that failed when none is left. Cancelling it closes every socket.
     """
+    spare = spare or Spare(MAX_ATTEMPTS)
     waiting = interleave(endpoints)
-    running: set[asyncio.Task[socket.socket]] = set()
+    running: dict[asyncio.Task[socket.socket], float] = {}
+    taken = 0
     last = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
     try:
         while waiting or running:
-            if waiting:
-                running.add(loop.create_task(_connect(loop, waiting.pop(0))))
-            done, running = await asyncio.wait(
-                running, timeout=ATTEMPT_DELAY if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            # The first attempt is the session's own; each that runs beside it needs one of the spare places.
+            if waiting and len(running) < MAX_ATTEMPTS and (len(running) <= taken or spare.take()):
+                taken = max(taken, len(running))
+                running[loop.create_task(_connect(loop, waiting.pop(0)))] = loop.time()
+            done, _ = await asyncio.wait(
+                running, timeout=_patience(loop, waiting, running), return_when=asyncio.FIRST_COMPLETED
             )
             winner = None
             for task in done:
+                del running[task]
                 try:
                     sock = task.result()
                 except OSError as error:
@@ -121,11 +150,34 @@ async def race(loop: asyncio.AbstractEventLoop, endpoints: Sequence[Endpoint]) -
                         sock.close()
             if winner is not None:
                 return winner
+            if waiting and running:
+                _give_up_oldest(loop, running)
         raise last
     finally:
+        for _ in range(taken):
+            spare.give_back()
         for task in running:
             task.add_done_callback(_close_late_winner)
             task.cancel()
+
+
+def _patience(
+    loop: asyncio.AbstractEventLoop, waiting: Sequence[Endpoint], running: Mapping[asyncio.Task[socket.socket], float]
+) -> float | None:
+    """How long to wait for the running attempts before something else is to be done."""
+    if not waiting:
+        return None
+    if len(running) < MAX_ATTEMPTS:
+        return ATTEMPT_DELAY
+    return max(0.0, next(iter(running.values())) + ATTEMPT_SECONDS - loop.time())
+
+
+def _give_up_oldest(loop: asyncio.AbstractEventLoop, running: dict[asyncio.Task[socket.socket], float]) -> None:
+    oldest, began = next(iter(running.items()))
+    if loop.time() >= began + ATTEMPT_SECONDS:
+        del running[oldest]
+        oldest.add_done_callback(_close_late_winner)
+        oldest.cancel()
 
 
 def _close_late_winner(task: "asyncio.Task[socket.socket]") -> None:
@@ -144,10 +196,10 @@ async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socke
     return sock
 
 
-async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint]) -> None:
+async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint], spare: Spare) -> None:
     """`race`, with the same ends as `dial`. Cancelling it gives the attempts up; nobody is told."""
     try:
-        sock = await race(asyncio.get_running_loop(), endpoints)
+        sock = await race(asyncio.get_running_loop(), endpoints, spare)
         remote = _peer(sock)
     except OSError as error:
         client.dial_failed(error.errno or 0, "connect()")

@@ -10,8 +10,10 @@ turns a name into another one than the rules saw. A dot at the end would do that
 import asyncio
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from gateway.address import Address, Name
 
@@ -22,6 +24,9 @@ STACK_BYTES = 512 * 1024
 """Enough for the C library's resolver, and a tenth of what a thread gets otherwise."""
 
 MAX_OUTSTANDING = 1024
+
+SHARES = 4
+"""One client address may have this part of the threads, so that its dead names do not stop the others' look-ups."""
 
 
 class LookupFailed(Exception):
@@ -44,6 +49,14 @@ def system_lookup(name: Name) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(found))
 
 
+@dataclass(slots=True)
+class _Question:
+    """One name that was asked for, and how many wait for it."""
+
+    answer: "asyncio.Future[tuple[Address, ...]]"
+    waiters: int = 0
+
+
 class Lookups:
     """The look-ups of one worker that are under way."""
 
@@ -60,22 +73,51 @@ class Lookups:
         self._resolve = resolve
         threading.stack_size(STACK_BYTES)
         self._threads = ThreadPoolExecutor(threads, "lookup")
-        self._outstanding: dict[Name, asyncio.Future[tuple[Address, ...]]] = {}
+        self._share = max(1, threads // SHARES)
+        self._outstanding: dict[Name, _Question] = {}
+        self._by_source: Counter[Address] = Counter()
 
-    async def addresses(self, name: Name) -> tuple[Address, ...]:
-        """The addresses of a name. Raises LookupFailed, also when it takes too long or too many are out."""
-        future = self._outstanding.get(name)
-        if future is None:
-            if len(self._outstanding) >= MAX_OUTSTANDING:
-                raise LookupFailed("too many look-ups are under way")
-            future = self._loop.run_in_executor(self._threads, self._resolve, name)
-            self._outstanding[name] = future
-            future.add_done_callback(lambda done: self._forget(name, done))
+    async def addresses(self, name: Name, source: Address) -> tuple[Address, ...]:
+        """The addresses of a name, for a client at ``source``.
+
+        Raises LookupFailed, also when it takes too long, or too many are under way: in all, or asked by this source.
+        """
+        question = self._outstanding.get(name) or self._ask(name, source)
+        question.waiters += 1
         try:
             async with asyncio.timeout(self._seconds):
-                return await asyncio.shield(future)
+                return await asyncio.shield(question.answer)
         except TimeoutError:
             raise LookupFailed("the name server did not answer in time") from None
+        finally:
+            question.waiters -= 1
+            if not question.waiters:
+                # Takes it out of the queue; one that runs already holds its thread until the C library gives up.
+                question.answer.cancel()
+
+    def _ask(self, name: Name, source: Address) -> "_Question":
+        if len(self._outstanding) >= MAX_OUTSTANDING:
+            raise LookupFailed("too many look-ups are under way")
+        if self._by_source[source] >= self._share:
+            raise LookupFailed("too many look-ups of this client are under way")
+        self._by_source[source] += 1
+        work = self._threads.submit(self._resolve, name)
+        work.add_done_callback(lambda _: self._from_thread(source))
+        question = _Question(asyncio.wrap_future(work, loop=self._loop))
+        self._outstanding[name] = question
+        question.answer.add_done_callback(lambda done: self._forget(name, done))
+        return question
+
+    def _from_thread(self, source: Address) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._release, source)
+        except RuntimeError:
+            pass  # the loop has ended meanwhile
+
+    def _release(self, source: Address) -> None:
+        self._by_source[source] -= 1
+        if not self._by_source[source]:
+            del self._by_source[source]
 
     def _forget(self, name: Name, done: "asyncio.Future[tuple[Address, ...]]") -> None:
         del self._outstanding[name]

@@ -102,6 +102,11 @@ class Side:
         """``client`` or ``target``, for the record."""
         return "client" if self is self.relay.client else "target"
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that were read for this side and not yet written to it."""
+        return (0 if self.pending is None else len(self.pending)) + (0 if self.pipe is None else self.pipe.level)
+
     def ready(self, events: int) -> None:
         """Move what can be moved. The common case is handled right here: a small message and a sink that takes it."""
         sink = self.other
@@ -375,7 +380,7 @@ class Relay:
 
     def rest(self, now: float) -> float:
         """For how many seconds nothing has moved, as seen from the calls of this; a relay at rest keeps no pipe."""
-        total = self.client.count + self.target.count
+        total = self.client.count + self.target.count - self.client.waiting - self.target.waiting
         if total != self._seen:
             self._seen = total
             self._quiet_since = now

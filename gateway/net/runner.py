@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.address import Address, Endpoint, Name
-from gateway.net.dialer import Attempt, dial, dial_any
+from gateway.net.dialer import Attempt, Spare, dial, dial_any
 from gateway.net.lookup import LookupFailed, Lookups
 from gateway.net.loop import READ, Handler, Poller, Resumable
 from gateway.net.pipes import PipePool
@@ -24,6 +24,10 @@ NEGOTIATION_BYTES = 4096
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 18
 SWEEP_SECONDS = 1.0
+BUSY_GRACE = 10.0
+"""Seconds that a connection, a look-up or a check may take before its client has to make room for newer ones."""
+
+PUT_OUT = "put out for a newer client: all places are taken"
 
 _RESET = select.EPOLLERR | select.EPOLLHUP
 _RDHUP = select.EPOLLRDHUP
@@ -39,13 +43,15 @@ class Limits:
     connect: float
     idle: float
     sessions: int
+    #: attempts of all races beside each session's first
+    attempts: int = 64
 
 
 class Verifier(Protocol):
     """Who checks passwords, in a bounded time and off the data path."""
 
-    async def verify(self, user: bytes, password: bytes) -> bool:
-        """Whether this is the user's password."""
+    async def verify(self, user: bytes, password: bytes, source: Address) -> bool:
+        """Whether this is the user's password; no client may hold up those of other addresses."""
 
 
 class Identd(Protocol):
@@ -103,6 +109,7 @@ class Runner:
         self.slow: dict[Front, None] = {}
         #: the clients that wait for a look-up, a password check, an identd or a connection
         self.busy: dict[Front, None] = {}
+        self.spare = Spare(limits.attempts)
         #: connections that hold a place
         self.open = 0
         #: who paused for want of a place
@@ -128,17 +135,24 @@ class Runner:
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.
 
-        Slow is who was accepted first and has not made its request, or has had its refusal.
+        Slow is who was accepted first and has not made its request, or has had its refusal. When there is no such
+        client, one that waits for us goes: one that has sent its end already, or that has waited for long.
         """
         if self.open < self.limits.sessions:
             return True
         for front in tuple(self.slow):
             # Its request may be here already, unread: then it is we who are slow. Or it has left.
+            before = self.open
             front.ready(select.EPOLLIN)
-            if self.open < self.limits.sessions:
+            if self.open < before:
                 return True
             if front in self.slow:
-                front.put_out("put out for a newer client: all places are taken")
+                front.put_out(PUT_OUT)
+                return True
+        long_due = self.context.clock() + self.limits.connect - BUSY_GRACE
+        for front in self.busy:
+            if front.has_ended or front.due <= long_due:
+                front.put_out(PUT_OUT)
                 return True
         return False
 
@@ -218,15 +232,18 @@ class Front:
         "_runner",
         "_session",
         "_sock",
+        "_source",
         "_target",
         "_unread",
         "_waiting",
         "due",
+        "has_ended",
     )
 
     def __init__(self, runner: Runner, sock: Socket, source: Address, client: str) -> None:
         self._runner = runner
         self._sock = sock
+        self._source = source
         self._session = Session(runner.context, self, source, client)
         #: when its patience ends, on the monotonic clock
         self.due = runner.context.clock() + runner.limits.handshake
@@ -237,6 +254,8 @@ class Front:
         #: whether the kernel may hold bytes, or the end, of the client that nobody has read
         self._unread = False
         self._open = True
+        #: whether the client sent its end while it waits for us
+        self.has_ended = False
         self._lingers = False
         self._drained = 0
         self._flags = 0
@@ -259,6 +278,7 @@ class Front:
             self._read(events)
         else:
             self._unread = True
+            self.has_ended = events & _RDHUP != 0
 
     def _read(self, events: int) -> None:
         """Read while the session wants more; what comes after its request stays in the kernel for the relay."""
@@ -350,7 +370,7 @@ class Front:
 
     async def _verify(self, user: bytes, password: bytes) -> None:
         runner = self._runner
-        accepted = await runner.verifier.verify(user, password)
+        accepted = await runner.verifier.verify(user, password, self._source)
         del runner.busy[self]
         runner.slow[self] = None
         self._session.password_checked(accepted)
@@ -373,7 +393,7 @@ class Front:
 
     async def _look_up(self, name: Name) -> None:
         try:
-            addresses = await self._runner.lookups.addresses(name)
+            addresses = await self._runner.lookups.addresses(name, self._source)
         except LookupFailed as error:
             self._session.lookup_failed(str(error))
         else:
@@ -386,7 +406,7 @@ class Front:
         if len(endpoints) == 1:
             self._waiting = dial(runner.poller, self, endpoints[0])
         else:
-            self._wait_for(dial_any(runner.poller, self, endpoints))
+            self._wait_for(dial_any(runner.poller, self, endpoints, runner.spare))
 
     def run_command(self, command: str) -> None:
         """Start a command of ``sockd.conf``."""

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Callable
 
 MAX_RUNNING = 32
+LOOK_SECONDS = 0.2
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""All that a command gets to know of the environment that the daemon was started in."""
 
 
 class CommandRunner:
@@ -32,8 +35,9 @@ class CommandRunner:
         null = asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", command, stdin=null, stdout=null, stderr=null, start_new_session=True
-            )
+                "/bin/sh", "-c", command,
+                stdin=null, stdout=null, stderr=null, env=ENVIRONMENT, cwd="/", start_new_session=True,
+            )  # fmt: skip
         except OSError as error:
             self._trouble(f"cannot run a command of sockd.conf: {error.strerror}")
             return
@@ -41,6 +45,7 @@ class CommandRunner:
         try:
             async with asyncio.timeout(self._seconds):
                 await process.wait()
+                await _until_empty(process.pid)
         except TimeoutError:
             self._trouble(f"a command of sockd.conf ran longer than {self._seconds:g} s and was ended: {command[:60]}")
             _kill_group(process.pid)
@@ -52,6 +57,16 @@ class CommandRunner:
         """End what runs: no command outlives the daemon that asked for it."""
         for leader in self._groups:
             _kill_group(leader)
+
+
+async def _until_empty(leader: int) -> None:
+    """Wait for what a command left in the background: it counts, and ends, with its command."""
+    while True:
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def _kill_group(leader: int) -> None:

@@ -6,6 +6,7 @@ plain words and is what this is checked against.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from operator import and_
 
 from gateway.address import Address, Name, embedded_ipv4, plain
@@ -28,6 +29,10 @@ BLOCK = 4_096
 # Reading a member from an enum's class costs more than any other step of a decision.
 _PERMIT = Result.PERMIT
 _DENY = Result.DENY
+
+
+MAX_KINDS = 64
+"""How many kinds of users `AccessPolicy.could_permit` asks about: its work must not grow with the rules."""
 
 
 class AccessPolicy:
@@ -83,7 +88,10 @@ class AccessPolicy:
         return self._decide_host(question, address, host if isinstance(host, str) else None)
 
     def could_permit(self, question: Question) -> bool:
-        """Whether a password could help: whether some user, so authenticated, would get PERMIT or RESOLVE."""
+        """Whether a password could help: whether some user, so authenticated, would get PERMIT or RESOLVE.
+
+        Where the rules know more than `MAX_KINDS` kinds of users that might, the answer is yes without a closer look.
+        """
         if self._watched:
             self._refresh()
         host = question.host
@@ -91,10 +99,12 @@ class AccessPolicy:
         address = plain(host) if isinstance(host, Address) else None
         wanted = question._replace(method=Method.PASSWORD)
         permits = [block.permits_for_anybody(wanted, address, name) for block in self._blocks]
-        return any(permits) and any(
-            self.decide(wanted._replace(user=user)).result is not _DENY
-            for user, rules in self._kinds_of_users()
-            if any(map(and_, rules, permits))
+        if not any(permits):
+            return False
+        promising = (user for user, rules in self._kinds_of_users() if any(map(and_, rules, permits)))
+        users = list(islice(promising, MAX_KINDS + 1))
+        return len(users) > MAX_KINDS or any(
+            self.decide(wanted._replace(user=user)).result is not _DENY for user in users
         )
 
     # One address

@@ -219,11 +219,16 @@ class Session:
         self._ident = user
         if user is None:
             self._no_identd(endpoints)
-        elif user != escape(self._user):
+        elif user != escape(self._user) and (self._user or self._has_user_field):
             self._run_special(self._context.bad_id)
             self._refuse_ident(Reply4.IDENT_MISMATCH, f"*Alert*: real user is {user}, not {escape(self._user)}")
         else:
             self._dial(self._rule(), endpoints)
+
+    @property
+    def _has_user_field(self) -> bool:
+        """SOCKS5 and HTTP clients name no user unless they authenticate: then there is nothing that could differ."""
+        return self._protocol in (Protocol.SOCKS4.value, Protocol.SOCKS4A.value)
 
     def connected(self, bound: Endpoint, egress: str, remote: Address) -> None:
         """The answer to `dial`: where the outgoing socket is bound, also as text, and what it is connected to."""

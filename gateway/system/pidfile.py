@@ -11,7 +11,7 @@ class PidFile:
 
     def __init__(self, path: str) -> None:
         """Raises StartError when the file can not be made, or a running daemon holds it."""
-        self._path = path
+        self._path = os.path.abspath(path)  # the daemon changes its folder
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:

@@ -35,9 +35,15 @@ def members(group: str) -> frozenset[str] | None:
 
 
 def drop(account: Account) -> None:
-    """Become that user for ever, if this process is root: supplementary groups first, then group, then user."""
+    """Become that user for ever, if this process is root: supplementary groups first, then group, then user.
+
+    Raises StartError when root may not, as in a container without those capabilities.
+    """
     if os.geteuid() != 0:
         return
-    os.setgroups([])
-    os.setresgid(account.group, account.group, account.group)
-    os.setresuid(account.user, account.user, account.user)
+    try:
+        os.setgroups([])
+        os.setresgid(account.group, account.group, account.group)
+        os.setresuid(account.user, account.user, account.user)
+    except OSError as error:
+        raise StartError(f"cannot become user {account.user} of group {account.group}: {error.strerror}") from None

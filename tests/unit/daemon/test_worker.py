@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.daemon.worker import MAX_PIPES, MAX_SESSIONS, RESERVED_DESCRIPTORS, minute_of_week, share
+from gateway.daemon.worker import MAX_ATTEMPTS, MAX_PIPES, MAX_SESSIONS, RESERVED_DESCRIPTORS, minute_of_week, share
 from gateway.net.lookup import THREADS
 
 
@@ -88,7 +88,7 @@ def test_what_descriptors_are_for_never_exceeds_them(descriptors: int, wanted: i
     assert 0 <= found.lookups <= THREADS
     assert found.sessions <= (wanted or MAX_SESSIONS)
     if found.sessions > 1:
-        assert RESERVED_DESCRIPTORS + 2 * (found.sessions + found.pipes) + found.lookups <= descriptors
+        assert RESERVED_DESCRIPTORS + 2 * (found.sessions + found.pipes) + found.lookups + found.attempts <= descriptors
 
 
 @pytest.mark.parametrize("descriptors", [64, 128, 256, 1024])
@@ -99,5 +99,5 @@ def test_even_few_descriptors_leave_a_thread_for_look_ups(descriptors: int) -> N
 
 def test_many_descriptors_are_used() -> None:
     found = share(1 << 20, 0)
-    assert found == (MAX_SESSIONS, MAX_PIPES, THREADS)
+    assert found == (MAX_SESSIONS, MAX_PIPES, THREADS, MAX_ATTEMPTS)
     assert share(1 << 20, 500).sessions == 500

@@ -221,7 +221,7 @@ class FakeVerifier:
         self.answers = asyncio.Event()
         self.answers.set()
 
-    async def verify(self, user: bytes, password: bytes) -> bool:
+    async def verify(self, user: bytes, password: bytes, source: Address) -> bool:  # noqa: ARG002
         """As `Verifier`."""
         self.asked.append((user, password))
         await self.answers.wait()

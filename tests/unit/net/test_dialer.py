@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.address import Address, Endpoint
-from gateway.net.dialer import ATTEMPT_DELAY, dial, dial_any, interleave, race
+from gateway.net.dialer import ATTEMPT_DELAY, Spare, dial, dial_any, interleave, race
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.sockets import Socket
 from tests.support.playbook import endpoint
@@ -222,7 +222,7 @@ def test_giving_the_race_up_when_it_is_won_closes_the_winner(stage: Stage, targe
 def test_several_endpoints_for_a_client(stage: Stage, targets: Targets) -> None:
     client = Client()
     where = targets.answering()
-    stage.run(dial_any(stage.poller, client, [targets.refusing(), where]))
+    stage.run(dial_any(stage.poller, client, [targets.refusing(), where], Spare(4)))
     (sock,) = client.socks
     assert client.remotes == [where.address]
     assert sock.getpeername()[1] == where.port
@@ -232,7 +232,7 @@ def test_several_endpoints_for_a_client(stage: Stage, targets: Targets) -> None:
 
 def test_several_endpoints_that_all_fail_for_a_client(stage: Stage, targets: Targets) -> None:
     client = Client()
-    stage.run(dial_any(stage.poller, client, [targets.refusing(), targets.refusing()]))
+    stage.run(dial_any(stage.poller, client, [targets.refusing(), targets.refusing()], Spare(4)))
     assert client.failures == [(errno.ECONNREFUSED, "connect()")]
 
 
@@ -259,7 +259,7 @@ def test_a_winner_that_is_reset_at_once_is_no_internal_error() -> None:
             loop.server = server
             where = endpoint(f"127.0.0.1:{server.getsockname()[1]}")
             before = descriptors()
-            loop.run_until_complete(dial_any(poller, client, [where, where]))
+            loop.run_until_complete(dial_any(poller, client, [where, where], Spare(4)))
             assert len(client.failures) + len(client.socks) == 1
             for sock in client.socks:
                 poller.close_later(sock.fileno(), sock)

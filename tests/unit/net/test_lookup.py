@@ -14,6 +14,7 @@ from tests.support.rules import address
 from tests.unit.net.stage import Stage
 
 HERE = (address("127.0.0.1"), address("::1"))
+SOURCE = address("10.1.2.3")
 
 
 class Resolver:
@@ -38,19 +39,19 @@ def resolver() -> Iterator[Resolver]:
     made.gate.set()
 
 
-def lookups(stage: Stage, resolver: Resolver, seconds: float = 2.0, threads: int = 4) -> Lookups:
+def lookups(stage: Stage, resolver: Resolver, seconds: float = 2.0, threads: int = 16) -> Lookups:
     return Lookups(stage.loop, seconds, resolver, threads=threads)
 
 
 def ask(stage: Stage, found: Lookups, name: str) -> "asyncio.Task[tuple[Address, ...]]":
-    task = stage.loop.create_task(found.addresses(Name(name)))
+    task = stage.loop.create_task(found.addresses(Name(name), SOURCE))
     stage.rest(0.0)
     return task
 
 
 def test_a_name_is_looked_up(stage: Stage, resolver: Resolver) -> None:
     found = lookups(stage, resolver)
-    assert stage.run(found.addresses(Name("localhost"))) == HERE
+    assert stage.run(found.addresses(Name("localhost"), SOURCE)) == HERE
     assert resolver.asked == ["localhost"]
     found.close()
 
@@ -81,7 +82,7 @@ def test_the_same_question_is_asked_once_and_everybody_gets_the_answer(stage: St
 def test_an_answer_is_not_kept(stage: Stage, resolver: Resolver) -> None:
     found = lookups(stage, resolver)
     for _ in range(3):
-        stage.run(found.addresses(Name("same.example")))
+        stage.run(found.addresses(Name("same.example"), SOURCE))
     assert len(resolver.asked) == 3
     found.close()
 
@@ -99,7 +100,7 @@ def test_a_failure_is_told_to_everybody_and_the_next_question_is_asked(stage: St
         with pytest.raises(LookupFailed, match="Name or service not known"):
             stage.run(task)
     resolver.answer = lambda: HERE
-    assert stage.run(found.addresses(Name("same.example"))) == HERE
+    assert stage.run(found.addresses(Name("same.example"), SOURCE)) == HERE
     found.close()
 
 
@@ -137,24 +138,26 @@ def test_who_waits_too_long_is_told_and_does_not_block_others(stage: Stage, reso
     resolver.gate.clear()
     found = lookups(stage, resolver, seconds=0.05)
     with pytest.raises(LookupFailed, match="did not answer in time"):
-        stage.run(found.addresses(Name("slow.example")))
+        stage.run(found.addresses(Name("slow.example"), SOURCE))
     resolver.gate.set()
-    assert stage.run(found.addresses(Name("fast.example"))) == HERE
+    assert stage.run(found.addresses(Name("fast.example"), SOURCE)) == HERE
     found.close()
 
 
 def test_the_number_of_questions_is_bounded(stage: Stage, resolver: Resolver) -> None:
     resolver.gate.clear()
     found = lookups(stage, resolver, threads=1)
-    tasks = [stage.loop.create_task(found.addresses(Name(f"n{n}.example"))) for n in range(MAX_OUTSTANDING)]
+    tasks = [
+        stage.loop.create_task(found.addresses(Name(f"n{n}.example"), Address(4, n))) for n in range(MAX_OUTSTANDING)
+    ]
     stage.rest(0.0)
     with pytest.raises(LookupFailed, match="too many"):
-        stage.run(found.addresses(Name("one-more.example")))
+        stage.run(found.addresses(Name("one-more.example"), SOURCE))
     known = ask(stage, found, "n0.example")
     resolver.gate.set()
     assert stage.run(known) == HERE
     stage.run(asyncio.wait(tasks))
-    assert stage.run(found.addresses(Name("one-more.example"))) == HERE
+    assert stage.run(found.addresses(Name("one-more.example"), SOURCE)) == HERE
     found.close()
 
 

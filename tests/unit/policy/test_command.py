@@ -57,7 +57,8 @@ def test_identd_that_was_not_asked_is_unknown() -> None:
     ("value", "harmless"),
     [
         pytest.param("fred", "fred", id="letters"),
-        pytest.param("!@%-_=+\\:,./", "!@%-_=+\\:,./", id="every character that stays"),
+        pytest.param("!@%-_=+:,./", "!@%-_=+:,./", id="every character that stays"),
+        pytest.param("evil\\", "evil_", id="a backslash, which would take away the quote behind it"),
         pytest.param("$(reboot)`id`;|&<>'\"", "__reboot__id________", id="what the shell reads"),
         pytest.param("a b\tc\nd\0e", "a_b_c_d_e", id="blanks, newline, NUL"),
         pytest.param("fr\u00e9d\u202e\ud800", "fr_d__", id="other alphabets, marks, stray bytes"),

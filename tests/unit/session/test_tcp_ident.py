@@ -197,6 +197,8 @@ def test_the_other_protocols_have_one_code_for_both(user: str | None, answer4: b
         (http(HERE), Answered(403)),
         (socks5(TARGET, 80), Sent(REFUSED5)),
     ]
+    if user is not None:
+        del said[1:]  # these two named no user that identd could contradict
     for request, answer in said:
         play = Playbook("permit ?=I ALL ALL\n")
         if request[0] == 5:
@@ -225,7 +227,7 @@ def test_the_special_commands_know_the_destination_and_identds_word() -> None:
         >> Resolved(TARGET)
         << asked_ident(HERE)
         >> IdentAnswered(r"a\x20b;c")
-        << Ran(r"x example.com example.com 80 a\x20b_c fred 10.1.2.3")
+        << Ran(r"x example.com example.com 80 a_x20b_c fred 10.1.2.3")
         << Starting("refused -- ")
         << Sent(MISMATCH)
         << Noted(r"*Alert*: real user is a\x20b;c, not fred")
