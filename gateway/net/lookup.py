@@ -25,7 +25,7 @@ STACK_BYTES = 512 * 1024
 
 MAX_OUTSTANDING = 1024
 
-SHARES = 4
+SHARES = 2
 """One client address may have this part of the threads, so that its dead names do not stop the others' look-ups."""
 
 
