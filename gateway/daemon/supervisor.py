@@ -98,9 +98,9 @@ class Supervisor:
     def run(self, announce: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``announce`` is called when every worker serves. Raises StartError."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for place in self._places:
-            place.ready = self._start(place)
         try:
+            for place in self._places:
+                place.ready = self._start(place)
             self._await_readiness()
             announce()
             self._watch()

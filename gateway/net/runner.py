@@ -107,8 +107,8 @@ class Runner:
         self.pipes = pipes
         #: the clients that are waited for, the slowest first; dictionaries, for their order
         self.slow: dict[Front, None] = {}
-        #: the clients that wait for a look-up, a password check, an identd or a connection
-        self.busy: dict[Front, None] = {}
+        #: the clients that wait for a look-up, a password check, an identd or a connection, and since when
+        self.busy: dict[Front, float] = {}
         self.spare = Spare(limits.attempts)
         #: connections that hold a place
         self.open = 0
@@ -149,9 +149,9 @@ class Runner:
             if front in self.slow:
                 front.put_out(PUT_OUT)
                 return True
-        long_due = self.context.clock() + self.limits.connect - BUSY_GRACE
-        for front in self.busy:
-            if front.has_ended or front.due <= long_due:
+        long_ago = self.context.clock() - BUSY_GRACE
+        for front, since in self.busy.items():
+            if front.has_ended or since <= long_ago:
                 front.put_out(PUT_OUT)
                 return True
         return False
@@ -254,7 +254,7 @@ class Front:
         #: whether the kernel may hold bytes, or the end, of the client that nobody has read
         self._unread = False
         self._open = True
-        #: whether the client sent its end while it waits for us
+        #: whether the client has sent its end
         self.has_ended = False
         self._lingers = False
         self._drained = 0
@@ -267,6 +267,8 @@ class Front:
 
     def ready(self, events: int) -> None:
         """The client sent something, ended, or reset."""
+        if events & _RDHUP:
+            self.has_ended = True
         if events & _RESET:
             if self._lingers:
                 self.leave()
@@ -278,7 +280,6 @@ class Front:
             self._read(events)
         else:
             self._unread = True
-            self.has_ended = events & _RDHUP != 0
 
     def _read(self, events: int) -> None:
         """Read while the session wants more; what comes after its request stays in the kernel for the relay."""
@@ -365,7 +366,7 @@ class Front:
         """Verify a password in the background."""
         runner = self._runner
         del runner.slow[self]
-        runner.busy[self] = None
+        runner.busy[self] = runner.context.clock()
         self._wait_for(self._verify(user, password))
 
     async def _verify(self, user: bytes, password: bytes) -> None:
@@ -446,8 +447,8 @@ class Front:
         runner = self._runner
         if self not in runner.busy:
             del runner.slow[self]
-            runner.busy[self] = None
-            self.due = runner.context.clock() + runner.limits.connect
+            now = runner.busy[self] = runner.context.clock()
+            self.due = now + runner.limits.connect
 
     def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
         self._waiting = self._runner.spawn(self._guarded(work))

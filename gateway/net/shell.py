@@ -64,7 +64,7 @@ async def _until_empty(leader: int) -> None:
     while True:
         try:
             os.killpg(leader, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             return
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -72,5 +72,5 @@ async def _until_empty(leader: int) -> None:
 def _kill_group(leader: int) -> None:
     try:
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, PermissionError):
+        pass  # it has ended, or has become another user's (sudo)

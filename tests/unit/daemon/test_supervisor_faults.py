@@ -1,0 +1,318 @@
+"""The first process when something goes wrong around it: strange deaths, no process or descriptor to be had, a full
+descriptor table; and what workers and commands do not get from it.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.address import Address
+from gateway.config.rules import AddressPattern
+from gateway.daemon import configuration
+from gateway.daemon.configuration import load
+from gateway.netlink.kernel import InterfaceAddress
+from gateway.policy.decision import Result
+from gateway.system.pidfile import PidFile
+from tests.support import proc
+from tests.support.daemon import PROGRAM, Sockd, sockd, write_files
+from tests.support.peers import Peer
+from tests.support.rawsocks import Wire, read_reply4, socks4
+from tests.support.rules import address, host, question
+from tests.support.waiting import eventually
+
+
+def echo(connection: socket.socket) -> bytes | None:
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+    return None
+
+
+@pytest.fixture
+def target() -> Iterator[Peer]:
+    with Peer(echo) as peer:
+        yield peer
+
+
+def workers(daemon: Sockd) -> list[int]:
+    return proc.tree(daemon.pid)[1:]
+
+
+def is_served(port: int, target: Peer) -> bool:
+    with Wire(port) as wire:
+        wire.send(socks4("127.0.0.1", target.port))
+        if read_reply4(wire).code != 90:
+            return False
+        wire.send(b"ping")
+        return wire.read(4) == b"ping"
+
+
+# Deaths
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(40, id="a real-time signal, which has no name"),
+        pytest.param(int(signal.SIGRTMAX), id="the last real-time signal"),
+    ],
+)
+def test_a_worker_is_replaced_whatever_signal_it_died_of(tmp_path: Path, target: Peer, number: int) -> None:
+    with sockd(tmp_path, workers=1) as daemon:
+        (worker,) = workers(daemon)
+        os.kill(worker, number)
+        daemon.wait_log(rf"worker 1 \(process {worker}\) was killed by .*; a new one starts in 0\.1 s")
+        assert eventually(lambda: workers(daemon) not in ([], [worker]))
+        assert is_served(daemon.port, target)
+        assert daemon.process.poll() is None
+
+
+# Nothing to be had
+
+REFUSING = """
+import errno, os, sys
+first, last = {calls}
+count, real, me = 0, os.{name}, os.getpid()
+def refuse(*arguments):
+    global count
+    if os.getpid() == me:
+        count += 1
+        if first <= count <= last:
+            raise OSError({number}, os.strerror({number}))
+    return real(*arguments)
+os.{name} = refuse
+from gateway.cli.sockd import main
+main(sys.argv[2:])
+"""
+"""Runs ``sockd`` with one system call that fails at some of its calls."""
+
+
+def refusing(folder: Path, name: str, number: str, calls: tuple[int, int]) -> tuple[str, str]:
+    """A command before ``sockd``."""
+    path = folder / "refusing.py"
+    path.write_text(REFUSING.format(name=name, number=f"errno.{number}", calls=calls))
+    return sys.executable, str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "calls", "words"),
+    [
+        pytest.param("fork", "EAGAIN", (2, 3), "Resource temporarily unavailable", id="no process"),
+        pytest.param("pipe2", "EMFILE", (3, 4), "Too many open files", id="no descriptor"),
+    ],
+)
+def test_a_worker_that_can_not_be_started_is_tried_again_later(
+    tmp_path: Path, target: Peer, name: str, number: str, calls: tuple[int, int], words: str
+) -> None:
+    with sockd(tmp_path, workers=1, prefix=refusing(tmp_path, name, number, calls)) as daemon:
+        before = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        (worker,) = workers(daemon)
+        os.kill(worker, signal.SIGKILL)
+        for delay in ("0.2", "0.4"):
+            daemon.wait_log(rf"worker 1 .*{words}; a new one starts in {delay} s")
+        assert eventually(lambda: workers(daemon))
+        assert is_served(daemon.port, target)
+        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == before
+
+
+def test_while_one_worker_can_not_be_started_the_other_serves(tmp_path: Path, target: Peer) -> None:
+    with sockd(tmp_path, workers=2, prefix=refusing(tmp_path, "fork", "ENOMEM", (3, 1000))) as daemon:
+        first, second = workers(daemon)
+        with contextlib.ExitStack() as stack:
+            wires = [stack.enter_context(Wire(daemon.port)) for _ in range(12)]
+            for wire in wires:
+                wire.send(socks4("127.0.0.1", target.port))
+                assert read_reply4(wire).code == 90
+            os.kill(first, signal.SIGKILL)
+            daemon.wait_log("worker 1 .*Cannot allocate memory; a new one starts in 0.2 s")
+            assert workers(daemon) == [second]
+            served = 0
+            for wire in wires:
+                with contextlib.suppress(ConnectionError):
+                    wire.send(b"ping")
+                    served += wire.read(4) == b"ping"
+            assert 0 < served < 12
+
+
+def test_the_first_start_without_a_process_is_one_clear_line(tmp_path: Path) -> None:
+    path = write_files(tmp_path, "permit 127.0.0.0/8 127.0.0.0/8\n", workers=2)
+    command = [*refusing(tmp_path, "fork", "EAGAIN", (2, 2)), PROGRAM, "-d", "-f", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert "Resource temporarily unavailable" in done.stderr
+
+
+# A full table
+
+CROWDED = """
+import os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+null = os.open("/dev/null", os.O_RDONLY)
+while os.dup(null) < 1100:
+    pass
+from gateway.cli.sockd import main
+main(sys.argv[2:])
+"""
+
+
+def test_more_descriptors_than_select_can_count_are_no_problem(tmp_path: Path, target: Peer) -> None:
+    path = tmp_path / "crowded.py"
+    path.write_text(CROWDED)
+    with sockd(tmp_path, workers=2, prefix=(sys.executable, str(path))) as daemon:
+        assert is_served(daemon.port, target)
+        first, _ = workers(daemon)
+        os.kill(first, signal.SIGKILL)
+        assert eventually(lambda: len(workers(daemon)) == 2 and first not in workers(daemon))
+        for _ in range(6):
+            assert is_served(daemon.port, target)
+
+
+# The pid file
+
+
+def links(pid: int) -> set[str]:
+    """What a process has open."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry))
+    return found
+
+
+def test_workers_do_not_hold_the_pid_file(tmp_path: Path) -> None:
+    pidfile, log = tmp_path / "sockd.pid", tmp_path / "sockd.log"
+    rules = "permit 127.0.0.0/8 127.0.0.0/8\n"
+    path = write_files(tmp_path, rules, workers=2, settings={"sockd": {"pidfile": str(pidfile)}})
+    subprocess.run([PROGRAM, "-f", str(path)], timeout=10, check=True)
+    assert eventually(lambda: pidfile.exists() and pidfile.read_text().endswith("\n"))
+    number = int(pidfile.read_text())
+    try:
+        assert eventually(lambda: log.exists() and "ready -- " in log.read_text())
+        family = proc.tree(number)
+        assert [str(pidfile) in links(pid) for pid in family] == [True, False, False]
+        os.kill(family[1], signal.SIGKILL)
+        assert eventually(lambda: family[1] not in proc.tree(number))
+        assert eventually(lambda: [str(pidfile) in links(pid) for pid in proc.tree(number)] == [True, False, False])
+    finally:
+        os.kill(number, signal.SIGTERM)
+        assert eventually(lambda: not proc.tree(number))
+    assert not pidfile.exists()
+
+
+def test_a_pid_file_by_a_relative_path_is_removed_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = PidFile("sockd.pid")
+    mine.write()
+    assert (tmp_path / "sockd.pid").exists()
+    monkeypatch.chdir("/")
+    mine.remove()
+    assert not (tmp_path / "sockd.pid").exists()
+
+
+# Commands
+
+
+def test_commands_get_neither_the_daemons_environment_nor_its_folder(
+    tmp_path: Path, target: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_ADMINISTRATOR", "geheim")
+    monkeypatch.chdir(tmp_path)
+    said = tmp_path / "said"
+    said.touch()
+    said.chmod(0o666)
+    tmp_path.chmod(0o755)
+    command = f"(env; pwd; echo end) > {said}"
+    with open_to_all(tmp_path), sockd(tmp_path, f"permit 127.0.0.0/8 127.0.0.0/8 : {command}\n") as daemon:
+        assert is_served(daemon.port, target)
+        assert eventually(lambda: said.read_text().endswith("end\n")), daemon.log()
+    lines = said.read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines if "=" in line}
+    # The shell itself adds where it is, and how deep.
+    assert names - {"PWD", "OLDPWD", "SHLVL", "_"} == {"PATH"}
+    assert lines[-2] == "/"
+
+
+@contextlib.contextmanager
+def open_to_all(folder: Path) -> Iterator[None]:
+    """Let the account of the workers come to this folder, which only its owner may enter otherwise."""
+    closed = [parent for parent in folder.parents if parent.stat().st_uid == os.geteuid() and parent != Path("/")]
+    modes = {parent: parent.stat().st_mode & 0o7777 for parent in closed}
+    for parent, mode in modes.items():
+        if not mode & 0o001:
+            parent.chmod(mode | 0o001)
+    try:
+        yield
+    finally:
+        for parent, mode in modes.items():
+            if not mode & 0o001:
+                parent.chmod(mode)
+
+
+# A gateway that listens everywhere
+
+OWN = (
+    InterfaceAddress(address("10.1.2.3"), 24),
+    InterfaceAddress(address("192.168.7.1"), 16),
+    InterfaceAddress(address("203.0.113.5"), 30),
+    InterfaceAddress(address("fd00::1"), 64),
+    InterfaceAddress(address("2001:db8::1"), 48),
+)
+FOUR = ("10.1.2.0/24", "192.168.0.0/16", "203.0.113.4/30")
+SIX = ("fd00::/64", "2001:db8::/48")
+
+
+def pattern(text: str) -> AddressPattern:
+    found = host(text)
+    assert isinstance(found, AddressPattern)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("addresses", "inside"),
+    [
+        pytest.param("'0.0.0.0'", FOUR, id="every IPv4 address: its networks"),
+        pytest.param("'::'", SIX, id="every IPv6 address: its networks"),
+        pytest.param("'0.0.0.0', '::'", FOUR + SIX, id="both"),
+        pytest.param("'10.1.2.3'", FOUR[:1], id="one address: its network"),
+        pytest.param("'10.1.2.3', '::'", FOUR[:1] + SIX, id="one, and all of the other family"),
+    ],
+)
+def test_the_inside_of_a_gateway_that_listens_everywhere_is_every_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: str, inside: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(configuration, "own_addresses", lambda: OWN)
+    found = load(settings(tmp_path, f"addresses = [{addresses}]\n"), print).policy
+    assert sorted(map(str, found.guard.inside)) == sorted(map(str, map(pattern, inside)))
+    for network in FOUR + SIX:
+        result = found.decide(question("10.1.2.9", str(neighbour(network)))).result
+        assert result is (Result.DENY if network in inside else Result.PERMIT), network
+    assert found.decide(question("10.1.2.9", "198.51.100.1")).result is Result.PERMIT
+
+
+def test_networks_that_are_written_replace_those_of_a_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration, "own_addresses", lambda: OWN)
+    found = load(settings(tmp_path, "addresses = ['0.0.0.0']\nnetworks = ['10.1.2.0/24']\n"), print)
+    assert found.policy.guard.inside == (pattern("10.1.2.0/24"),)
+
+
+def neighbour(network: str) -> Address:
+    """An address of a network that is none of the host's own."""
+    one = pattern(network)
+    return Address(one.version, one.number + 2)
+
+
+def settings(folder: Path, internal: str) -> str:
+    (folder / "sockd.conf").write_text("permit ALL ALL\n")
+    (folder / "gateway.toml").write_text(f"[files]\naccess = 'sockd.conf'\n[internal]\n{internal}")
+    return str(folder / "gateway.toml")
