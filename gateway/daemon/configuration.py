@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gateway.address import Address
 from gateway.config.access import parse_access
+from gateway.config.fields import mask_of
 from gateway.config.rules import AccessFile, AddressPattern
 from gateway.config.settings import Settings, examine_settings
 from gateway.config.source import read_services, read_text
@@ -68,7 +69,6 @@ def _networks(internal: Sequence[Address], own: Sequence[InterfaceAddress]) -> t
     found = []
     for address, prefix in own:
         if address in internal or Address(address.version, 0) in internal:
-            bits = 32 if address.version == 4 else 128
-            mask = (1 << bits) - (1 << (bits - prefix))
+            mask = mask_of(address.version, prefix)
             found.append(AddressPattern(address.version, address.number & mask, mask))
     return tuple(found)

@@ -180,7 +180,7 @@ class Runner:
             self._idle_due = now + self._idle_step
             for relay in self._relays():
                 if relay.rest(now) >= self.limits.idle:
-                    relay.cut("idle")
+                    self._end(relay.cut, "idle")
 
     def _relays(self) -> list[Relay]:
         handlers = tuple(self.poller.handlers.values())
@@ -194,15 +194,18 @@ class Runner:
         place = "" if where is None else f" at {where.tb_frame.f_code.co_name}:{where.tb_lineno}"
         self.log.trouble(f"internal error in a session: {type(error).__name__}: {error}{place}")
         front = handler.client if isinstance(handler, Attempt) else handler
+        if isinstance(handler, Side):
+            self._end(handler.relay.cut, "internal error")
+        elif isinstance(front, Front):
+            self._end(front.put_out, "internal error")
+            front.leave()  # if it did not get so far: the descriptors at least are given back
+
+    def _end(self, end: Callable[[str], None], why: str) -> None:
+        """End a session; a bug in that costs its own record only."""
         try:
-            if isinstance(handler, Side):
-                handler.relay.cut("internal error")
-            elif isinstance(front, Front):
-                front.put_out("internal error")
-        except Exception as second:  # the same bug, most likely; the descriptors at least are given back
-            self.log.trouble(f"internal error at the end of a session: {type(second).__name__}: {second}")
-            if isinstance(front, Front):
-                front.leave()
+            end(why)
+        except Exception as error:
+            self.log.trouble(f"internal error at the end of a session: {type(error).__name__}: {error}")
 
     def close(self, why: str) -> None:
         """End every session, write their records, and stop."""
@@ -212,10 +215,7 @@ class Runner:
         ends: list[Callable[[str], None]] = [relay.cut for relay in self._relays()]
         ends += [front.put_out for front in (*self.slow, *self.busy)]
         for end in ends:
-            try:
-                end(why)
-            except Exception as error:  # a bug costs its own session's record only
-                self.log.trouble(f"internal error at the end of a session: {type(error).__name__}: {error}")
+            self._end(end, why)
         self.shell.close()
         self.lookups.close()
         self.pipes.close()
