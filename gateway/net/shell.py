@@ -21,6 +21,7 @@ class CommandRunner:
         self._running: set[asyncio.Task[None]] = set()
         #: the process groups that have not ended
         self._groups: set[int] = set()
+        self._closed = False
 
     def run(self, command: str) -> None:
         """Start ``/bin/sh -c command`` (`spec/socks4.md` §3.6), unless too many are running."""
@@ -42,6 +43,8 @@ class CommandRunner:
             self._trouble(f"cannot run a command of sockd.conf: {error.strerror}")
             return
         self._groups.add(process.pid)
+        if self._closed:
+            self.close()  # it was being started when all others were ended
         try:
             async with asyncio.timeout(self._seconds):
                 await process.wait()
@@ -55,6 +58,7 @@ class CommandRunner:
 
     def close(self) -> None:
         """End what runs: no command outlives the daemon that asked for it."""
+        self._closed = True
         for leader in self._groups:
             _kill_group(leader)
 

@@ -85,6 +85,8 @@ class Stage:
         #: the ends of the relays, in the words of the record
         self.ends: list[str] = []
         self.counts: list[tuple[int, int]] = []
+        #: what else to end before the loop does
+        self.closers: list[Callable[[], object]] = []
 
     def relay_ended(self, relay: Relay, end: str) -> None:
         """As `Owner`."""
@@ -93,6 +95,8 @@ class Stage:
 
     def close(self) -> None:
         """End the loop, when what was closed is closed on both sides; whatever a handler raised fails the test."""
+        for closer in self.closers:
+            closer()
         for sock in self.far:
             sock.close()
         self.until(lambda: not self.poller.handlers, within=0.5)

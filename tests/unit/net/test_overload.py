@@ -565,6 +565,7 @@ class Commands:
         self.troubles: list[str] = []
         self.runner = CommandRunner(seconds, self.troubles.append)
         self._stage = stage
+        stage.closers.append(self.end)
         self._folder = folder
 
     def run(self, command: str) -> None:
@@ -582,6 +583,11 @@ class Commands:
         assert self._stage.until(noted.exists)
         self._stage.rest(0.05)
         return int(noted.read_text())
+
+    def end(self) -> None:
+        """Leave no process behind: Python would warn of it in whatever test is running by then."""
+        self.runner.close()
+        assert self.over()
 
     def over(self) -> bool:
         """Wait until nothing is waited for any more."""

@@ -20,6 +20,7 @@ class Commands:
         self.troubles: list[str] = []
         self._runner = CommandRunner(seconds, self.troubles.append)
         self._stage = stage
+        stage.closers.append(self.end)
 
     def run(self, *commands: str) -> None:
         """Start them."""
@@ -29,6 +30,11 @@ class Commands:
                 self._runner.run(command)
 
         self._stage.run(start())
+
+    def end(self) -> None:
+        """Leave no process behind: Python would warn of it in whatever test is running by then."""
+        self._runner.close()
+        assert self.over()
 
     def over(self) -> bool:
         """Wait until no command is left."""
