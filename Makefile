@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 STARTER := build/run
 DEBIAN_BASE := python3 python3-venv
-DEBIAN_TEST := curl dante-server dnsmasq-base gcc iproute2 libc6-dev man-db microsocks netbase procps
+DEBIAN_TEST := curl dante-server dnsmasq-base gcc iproute2 libc6-dev man-db microsocks netbase nsd procps
+DEBIAN_LAB := curl iproute2 nsd
+LAB := build/lab
 
-.PHONY: help run test test-full bench lint clean debian-test
+.PHONY: help run lab test test-full bench lint clean debian-test debian-lab
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -21,6 +23,9 @@ run: $(VENV)/.installed $(STARTER)/gateway.toml  ## sockd in the foreground on 1
 	@echo '  curl --proxy socks5h://127.0.0.1:1080 https://example.com/'
 	@echo 'Rules: $(STARTER)/sockd.conf   Settings: $(STARTER)/gateway.toml   End: Ctrl-C'
 	@exec $(BIN)/python -m tests.support.foreground $(BIN)/sockd -d -f $(STARTER)/gateway.toml
+
+lab: debian-lab $(VENV)/.tested  ## root: sockd between two networks made of namespaces, and a prompt inside
+	@exec $(BIN)/python -m tests.support.foreground $(BIN)/python -m tests.support.lab.playground $(LAB)
 
 test: $(VENV)/.tested debian-test  ## everything that this machine allows, in minutes
 	$(BIN)/pytest -m 'not full'
@@ -58,3 +63,6 @@ $(VENV)/.tested: pyproject.toml | $(BIN)/python
 
 debian-test:
 	@sh tests/support/debian.sh wanted $(DEBIAN_TEST)
+
+debian-lab:
+	@sh tests/support/debian.sh root $(DEBIAN_LAB)

@@ -1,24 +1,32 @@
 """``sockctl check``: every mistake of the files in one run, and with -v what was understood.
 
 It judges files as the daemon does when it loads them, but asks nothing of the host that a test machine can not answer:
-no ports, no interfaces, no privileges.
+no ports, no privileges. An interface that is named and does not exist is a warning, as the daemon would wait for it.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gateway.config.access import parse_access
-from gateway.config.printer import print_access, print_settings
-from gateway.config.rules import Dialect
-from gateway.config.settings import examine_settings
+from gateway.config.printer import print_access, print_route, print_settings
+from gateway.config.route import parse_route
+from gateway.config.rules import AccessFile, Dialect, RouteFile
+from gateway.config.settings import Settings, examine_settings
 from gateway.config.source import read_services, read_text
+from gateway.daemon.configuration import route_doubts
 from gateway.daemon.host import read_passwords, user_files
 from gateway.errors import ConfigError
+from gateway.netlink.kernel import KernelRefused, read_kernel
 from gateway.place import Problem, Severity
 from gateway.policy.enforced import rule_problems
 from gateway.policy.lint import lint
+from gateway.policy.routelint import route_lint
+from gateway.policy.routetable import RouteTable
 from gateway.services import Services
+
+Parsed = AccessFile | RouteFile | None
 
 
 class Findings(NamedTuple):
@@ -27,6 +35,8 @@ class Findings(NamedTuple):
     path: str
     problems: tuple[Problem, ...]
     understood: str | None = None
+    #: what was read, if all of it is right
+    file: Parsed = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="a gateway.toml (NAME.toml), checked with the files it names, or a sockd.conf",
+        help="a gateway.toml (NAME.toml), checked with the files it names, a sockd.route (NAME.route), or a sockd.conf",
     )
 
 
@@ -66,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def check_file(path: str, dialect: Dialect, services: Services) -> list[Findings]:
     """What is found in a file and, for a gateway.toml, in the files that it names."""
-    return _check_settings(path, services) if path.endswith(".toml") else [_check_access(path, dialect, services)]
+    if path.endswith(".toml"):
+        return _check_settings(path, services)
+    return [_check_routes(path, dialect) if path.endswith(".route") else _check_access(path, dialect, services)]
 
 
 def _check_settings(path: str, services: Services) -> list[Findings]:
@@ -77,19 +89,55 @@ def _check_settings(path: str, services: Services) -> list[Findings]:
     if settings is None:
         return [Findings(path, problems)]
     findings = [Findings(path, problems, None if problems else print_settings(settings))]
-    findings.append(_check_access(settings.files.access, settings.dialect, services))
+    access = _check_access(settings.files.access, settings.dialect, services, settings.multihomed)
+    findings.append(access)
+    routes = None
+    if settings.multihomed and settings.files.routes:
+        routes = _check_routes(settings.files.routes, settings.dialect)
+        findings.append(routes)
+    findings.append(_check_references(settings, path, access.file, None if routes is None else routes.file))
     if settings.files.passwords:
         findings.append(_check_passwords(settings.files.passwords))
     return findings
 
 
-def _check_access(path: str, dialect: Dialect, services: Services) -> Findings:
+def _check_access(path: str, dialect: Dialect, services: Services, multihomed: bool = True) -> Findings:
+    """A file that is given alone may be for a multihomed server."""
     try:
         file = parse_access(read_text(path), path, services, dialect)
     except ConfigError as error:
         return Findings(path, error.problems)
-    problems = (*file.warnings, *lint(file), *rule_problems(file.rules, user_files(lambda _: None)))
-    return Findings(path, tuple(sorted(problems, key=lambda problem: problem.place)), print_access(file))
+    faults = rule_problems(file.rules, user_files(_say_nothing), multihomed=multihomed)
+    problems = (*file.warnings, *lint(file), *faults)
+    return Findings(path, _in_order(problems), print_access(file), file)
+
+
+def _check_routes(path: str, dialect: Dialect) -> Findings:
+    try:
+        file = parse_route(read_text(path), path, dialect)
+        RouteTable.compile(file, user_files(_say_nothing))
+    except ConfigError as error:
+        return Findings(path, error.problems)
+    return Findings(path, _in_order((*file.warnings, *route_lint(file))), print_route(file), file)
+
+
+def _check_references(settings: Settings, path: str, access: Parsed, routes: Parsed) -> Findings:
+    """What both files say together, on a host with these interfaces."""
+    if not isinstance(access, AccessFile) or not (routes is None or isinstance(routes, RouteFile)):
+        return Findings(path, ())
+    try:
+        kernel = read_kernel()
+    except KernelRefused:
+        return Findings(path, ())
+    return Findings(path, route_doubts(settings, path, routes, access, kernel))
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda problem: problem.place))
+
+
+def _say_nothing(_line: str) -> None:
+    """A user file that can not be read is an error of the line that names it, and said there."""
 
 
 def _check_passwords(path: str) -> Findings:

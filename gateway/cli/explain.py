@@ -9,8 +9,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gateway.address import Address, Name, canonical_host, parse_address, plain
 from gateway.cli.listing import Listing
@@ -20,14 +20,18 @@ from gateway.config.rules import AccessRule, Dialect
 from gateway.config.source import read_services, read_text
 from gateway.daemon.configuration import load
 from gateway.daemon.host import user_files
+from gateway.daemon.outlook import outlook
 from gateway.errors import BadName, ConfigError, GatewayError
 from gateway.net.lookup import LookupFailed, system_lookup
 from gateway.netlink.kernel import own_addresses
 from gateway.policy.access import AccessPolicy
 from gateway.policy.decision import AUTH_OF_METHOD, WORD_OF_COMMAND, Question, Result
 from gateway.policy.destination import Guard
+from gateway.policy.egress import Choice
 from gateway.policy.explain import Explanation, Verdict, explain, minute_words
+from gateway.policy.router import Candidate, Router
 from gateway.services import Services
+from gateway.session.tcp import NO_ROUTE
 from gateway.wire.constants import Command, Method
 
 SETTINGS_PATH = "/etc/gateway.toml"
@@ -93,7 +97,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         return _print_refused_name(str(error), arguments.json)
     if arguments.address and isinstance(host, Address):
         raise _Unusable("--address goes with a name; --to has an address already")
-    policy = _policy(arguments)
+    policy, router = _loaded(arguments)
     listing = Listing.of(read_text(policy.file.path), policy.file.path)
     question = Question(
         plain(arguments.source),
@@ -105,22 +109,67 @@ def _explain(arguments: argparse.Namespace) -> int:
         _now() if arguments.at is None else arguments.at,
     )
     explanation = explain(policy, question, lambda name: arguments.address or _look_up(name))
+    ways = _ways(explanation, router)
     if arguments.json:
-        print(json.dumps(_as_json(explanation, listing), indent=2))
+        print(json.dumps(_as_json(explanation, listing, ways), indent=2))
     else:
-        print("\n".join(_as_text(explanation, listing)))
-    return PERMITTED if explanation.result is Result.PERMIT else DENIED
+        print("\n".join(_as_text(explanation, listing, ways)))
+    return PERMITTED if _is_permitted(explanation, ways) else DENIED
+
+
+# The ways out
+
+
+class Way(NamedTuple):
+    """How a connection to a permitted address would leave: what names the ways, and what becomes of each."""
+
+    choice: Choice
+    candidates: tuple[Candidate, ...]
+
+
+Ways = Mapping[Address, Way]
+
+
+def _ways(explanation: Explanation, router: Router | None) -> Ways:
+    """The way to each permitted address; empty on a single-homed server."""
+    if router is None:
+        return {}
+    verdicts = [verdict for verdict in explanation.addresses if verdict.decision.result is Result.PERMIT]
+    return {verdict.address: _way(explanation.question, verdict, router) for verdict in verdicts if verdict.address}
+
+
+def _way(question: Question, verdict: Verdict, router: Router) -> Way:
+    address, rule = verdict.address, verdict.decision.rule
+    assert address is not None
+    via, label = (None, "") if rule is None else (rule.options.via, rule.label)
+    name = question.host if isinstance(question.host, str) else None
+    route = router.route(plain(address), name, question.user, via, label)
+    if route is None:
+        return Way(Choice(None, NO_ROUTE), ())
+    version = plain(address).version
+    return Way(router.choose(route, version), router.candidates(route, version))
+
+
+def _is_permitted(explanation: Explanation, ways: Ways) -> bool:
+    """What the rules permit and no usable way leads to is refused all the same."""
+    if explanation.result is not Result.PERMIT:
+        return False
+    return not ways or any(way.choice.egress is not None for way in ways.values())
 
 
 # What goes in
 
 
-def _policy(arguments: argparse.Namespace) -> AccessPolicy:
+def _loaded(arguments: argparse.Namespace) -> tuple[AccessPolicy, Router | None]:
+    """The rules, and on a multihomed server the ways out as they stand now."""
     if arguments.C is None:
-        return load(arguments.f, _say).policy
+        configuration = load(arguments.f, _say)
+        if configuration.router is not None:
+            configuration.router.update(outlook(configuration).uplinks)
+        return configuration.policy, configuration.router
     file = parse_access(read_text(arguments.C), arguments.C, read_services(), Dialect(arguments.dialect))
     guard = Guard(frozenset(own.address for own in own_addresses()))
-    return AccessPolicy.compile(file, guard, user_files(_say))
+    return AccessPolicy.compile(file, guard, user_files(_say), multihomed=True), None
 
 
 def _say(line: str) -> None:
@@ -176,7 +225,7 @@ def _print_refused_name(fault: str, as_json: bool) -> int:
     return DENIED
 
 
-def _as_text(explanation: Explanation, listing: Listing) -> Iterator[str]:
+def _as_text(explanation: Explanation, listing: Listing, ways: Ways) -> Iterator[str]:
     question = explanation.question
     user = f"user {question.user!r}" if question.user else "no user"
     yield (
@@ -189,7 +238,19 @@ def _as_text(explanation: Explanation, listing: Listing) -> Iterator[str]:
     for verdict in explanation.addresses:
         yield f"address  {verdict.address}"
         yield from _verdict_text(verdict, listing)
-    yield f"result   {explanation.result.name}"
+        if verdict.address is not None and verdict.address in ways:
+            yield from _way_text(ways[verdict.address])
+    refused = explanation.result is Result.PERMIT and not _is_permitted(explanation, ways)
+    yield "result   REFUSED: no way out" if refused else f"result   {explanation.result.name}"
+
+
+def _way_text(way: Way) -> Iterator[str]:
+    egress = way.choice.egress
+    leaves = "none" if egress is None else f"by {egress.device} from {egress.source}"
+    yield f"  way out: {leaves}: {way.choice.reason}"
+    for candidate in way.candidates:
+        if candidate.egress is None or candidate.egress != egress:
+            yield f"    not by {candidate.word}: {candidate.why or 'another one comes first'}"
 
 
 def _verdict_text(verdict: Verdict, listing: Listing) -> Iterator[str]:
@@ -214,7 +275,7 @@ def _line_text(rule: AccessRule, listing: Listing) -> str:
     return f"line {rule.place.line}: {listing.at(rule.place)}"
 
 
-def _as_json(explanation: Explanation, listing: Listing) -> dict[str, Any]:
+def _as_json(explanation: Explanation, listing: Listing, ways: Ways) -> dict[str, Any]:
     question = explanation.question
     return {
         "request": {
@@ -227,9 +288,23 @@ def _as_json(explanation: Explanation, listing: Listing) -> dict[str, Any]:
             "at": minute_words(question.minute),
         },
         "name": None if explanation.name is None else _verdict_json(explanation.name, listing),
-        "addresses": [_verdict_json(verdict, listing) for verdict in explanation.addresses],
-        "result": explanation.result.value,
+        "addresses": [
+            _verdict_json(verdict, listing) | _way_json(ways.get(verdict.address) if verdict.address else None)
+            for verdict in explanation.addresses
+        ],
+        "result": explanation.result.value if not ways or _is_permitted(explanation, ways) else "refused",
     }
+
+
+def _way_json(way: Way | None) -> dict[str, Any]:
+    if way is None:
+        return {}
+    egress = way.choice.egress
+    leaves = (
+        None if egress is None else {"uplink": egress.uplink, "device": egress.device, "source": str(egress.source)}
+    )
+    others = [{"word": str(candidate.word), "why": candidate.why} for candidate in way.candidates if candidate.why]
+    return {"way_out": {"egress": leaves, "reason": way.choice.reason, "against": others}}
 
 
 def _verdict_json(verdict: Verdict, listing: Listing) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway import __version__
-from gateway.cli import check, convert, explain, password
+from gateway.cli import check, convert, explain, password, routes
 
 
 class Command(NamedTuple):
@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "check": Command("check configuration files and report every mistake", check.add_arguments, check.run),
         "convert": Command("turn a sockd.conf of 1992 into today's masks", convert.add_arguments, convert.run),
         "explain": Command("say which line decides about a request, and why", explain.add_arguments, explain.run),
+        "routes": Command("show the uplinks, how they stand, and what goes where", routes.add_arguments, routes.run),
         "password": Command("make the line of a user for the passwords file", password.add_arguments, password.run),
     }
 )

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 from gateway import __version__
 from gateway.config.rules import IdentLevel
-from gateway.config.settings import FACILITIES, Settings
+from gateway.config.settings import FACILITIES, Settings, examine_settings
+from gateway.config.source import read_text
 from gateway.daemon.configuration import Configuration, load
-from gateway.daemon.supervisor import Supervisor, open_listeners
+from gateway.daemon.listeners import Listeners
+from gateway.daemon.network import network_of
+from gateway.daemon.supervisor import Supervisor
 from gateway.errors import ConfigError, GatewayError, StartError
-from gateway.net.sockets import endpoint_of
 from gateway.system.detach import detach
 from gateway.system.journal import FileSink, Journal, Sink, open_sink
 from gateway.system.limits import raise_descriptors
@@ -20,11 +22,14 @@ from gateway.system.pidfile import PidFile
 from gateway.system.privileges import account_of
 
 SETTINGS_PATH = "/etc/gateway.toml"
-VERSION_LINES = (
-    f"CSTC single-homed, stand-alone SOCKS proxy server version {__version__}.",
-    "Does not support clients that use Rrcmd().",
-)
-"""The wording of `spec/socks4.md` §2.1."""
+
+
+def version_lines(multihomed: bool) -> tuple[str, str]:
+    """The wording of `spec/socks4.md` §2.1."""
+    return (
+        f"CSTC {'multi' if multihomed else 'single'}-homed, stand-alone SOCKS proxy server version {__version__}.",
+        "Does not support clients that use Rrcmd().",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry: every mistake of the user is a line on stderr and status 1, never a traceback."""
     options = _parser().parse_args(arguments)
     if options.ver:
-        print(*VERSION_LINES, sep="\n")
+        print(*version_lines(_is_multihomed(options.f)), sep="\n")
         sys.exit(0)
     try:
         sys.exit(_check(options.f) if options.n else _serve(options))
@@ -57,6 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         pass  # before the signals are the supervisor's
     sys.exit(1)
+
+
+def _is_multihomed(path: str) -> bool:
+    """As the settings say, so far as they can be read: to tell its version the program needs none."""
+    try:
+        settings, _ = examine_settings(read_text(path), path)
+    except ConfigError:
+        return False
+    return settings is not None and settings.multihomed
 
 
 def _check(path: str) -> int:
@@ -80,17 +94,20 @@ def _serve(options: argparse.Namespace) -> int:
     account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
     workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
     descriptors = raise_descriptors()
-    listeners = open_listeners(settings.internal.addresses, settings.internal.port, workers)
+    internal = settings.internal
+    # What can not be listened on later is the journal's, which there is by then; see `reports`.
+    listeners = Listeners(workers, internal.port, internal.interface, lambda line: reports[0].trouble(line))
+    listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
     classic, records = open_sink(settings.log.classic), open_sink(settings.log.json)
-    pidfile = None if options.d else _leave(settings, listeners, (classic, records))
+    pidfile = None if options.d else _leave(settings, listeners.sockets, (classic, records))
     journal = Journal(classic, records, FACILITIES[settings.log.facility])
     reports.append(journal)
     for warning in configuration.warnings:
         journal.line(str(warning))
-    supervisor = Supervisor(configuration, listeners, journal, account, level, descriptors, pidfile)
-    ready = _ready_line(configuration, [endpoint_of(sock.getsockname()) for sock in listeners[0]], workers)
+    supervisor = Supervisor(configuration, listeners, journal, account, level, workers, descriptors, pidfile)
 
     def announce() -> None:
+        ready = _ready_line(configuration, listeners.endpoints, workers)
         if options.d:
             _say(ready)
         if settings.log.classic != "stderr":
@@ -108,13 +125,13 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _leave(settings: Settings, listeners: Sequence[list[socket.socket]], sinks: Sequence[Sink | None]) -> PidFile:
+def _leave(settings: Settings, listeners: Sequence[socket.socket], sinks: Sequence[Sink | None]) -> PidFile:
     """Leave the terminal; what was opened on it is kept. Raises StartError while the terminal is still there."""
     if "stderr" in (settings.log.classic, settings.log.json):
         raise StartError("[log] a daemon has no stderr; start it with -d, or log to syslog or a file")
     pidfile = PidFile(settings.sockd.pidfile)
     logs = [sink.fd for sink in sinks if isinstance(sink, FileSink)]
-    detach([*(sock.fileno() for sockets in listeners for sock in sockets), *logs, pidfile.fd])
+    detach([*(sock.fileno() for sock in listeners), *logs, pidfile.fd])
     pidfile.write()
     return pidfile
 
@@ -126,5 +143,5 @@ def _ident_level(options: argparse.Namespace, configured: IdentLevel) -> IdentLe
 
 
 def _ready_line(configuration: Configuration, endpoints: Sequence[object], workers: int) -> str:
-    where = ", ".join(map(str, endpoints))
+    where = ", ".join(map(str, endpoints)) or f"no address of {configuration.settings.internal.interface} yet"
     return f"ready -- {where}, {workers} workers, {len(configuration.access.rules)} rules"

@@ -25,6 +25,7 @@ from gateway.policy.command import UNKNOWN_USER, CommandRefused, Substitutions, 
 from gateway.policy.decision import Question
 from gateway.policy.enforced import rule_problems
 from gateway.policy.linear import first_match
+from gateway.policy.routetable import RouteTable
 
 PROGRAM = "test_sockd_conf"
 USAGE = f"{PROGRAM} [-i] [-I] [-B] [-C conf_file] [-R route_file] user src_addr dst_addr {{service,port}}"
@@ -168,7 +169,10 @@ def _check_route(test: _Test) -> int:
     except ConfigError as error:
         _say(f"Unable to open routing file ({path})\n{error}")
         return DENIED
-    route = parse_route(text, path).find(test.destination)
+    question = test.question
+    name = question.host if isinstance(question.host, str) else None
+    lines = RouteTable.compile(parse_route(text, path), user_files(_say))
+    route = lines.find(test.destination, name, question.user)
     if route is None:
         _say(f"***Cannot find appropriate interface to communicate with {test.options.destination}")
         return DENIED

@@ -4,25 +4,17 @@ A line that is not understood refuses the file: skipping it, as the original did
 business of the policy layer; whether a name resolves or a user file exists is not asked here.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple
 
 from gateway.config.fields import (
     ACTIONS,
     ALL_WORD,
     OPERATORS,
     REPORT_WORD,
-    BadField,
-    check_ignored_mask,
     looks_numeric,
     parse_ident,
-    parse_name,
-    parse_pair,
     parse_port_test,
-    parse_prefix,
-    parse_users,
     quoted,
-    users_warning,
 )
 from gateway.config.lexer import (
     SPECIAL_WORDS,
@@ -31,16 +23,14 @@ from gateway.config.lexer import (
     read_lines,
     special_word,
     split_line,
-    word_offset,
 )
 from gateway.config.options import parse_option
+from gateway.config.reader import ANYONE, LineReader, accepted
 from gateway.config.rules import (
     NO_OPTIONS,
     AccessFile,
     AccessRule,
     Action,
-    AddressPattern,
-    Anyone,
     Dialect,
     HostPattern,
     IdentLevel,
@@ -50,13 +40,10 @@ from gateway.config.rules import (
     SpecialCommand,
     UserItem,
 )
-from gateway.errors import ConfigError
 from gateway.place import Place, Problem, Severity
 from gateway.services import Services
 
-_ANYONE = Anyone()
 _PERMIT_ONLY = ("rate", "sessions", "quota", "via")
-_Value = TypeVar("_Value")
 
 
 class _Context(NamedTuple):
@@ -91,36 +78,18 @@ def parse_access(text: str, path: str, services: Services, dialect: Dialect = Di
                 rules.append(rule)
         elif taken.comment >= 0:
             problems += _comment_doubts(line, taken.comment, path)
-    problems.sort(key=lambda problem: problem.place[1:])
-    if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
+    warnings = accepted(problems)
     no_identd, bad_id = map(specials.get, SPECIAL_WORDS)
-    return AccessFile(path, tuple(rules), no_identd, bad_id, tuple(problems))
+    return AccessFile(path, tuple(rules), no_identd, bad_id, warnings)
 
 
-class _RuleReader:
-    """Reads the words of one line from left to right; ``problems`` gathers errors and warnings.
-
-    After a field that is wrong the reading goes on where the next field can be told, so that one run shows them all.
-    """
+class _RuleReader(LineReader[AccessRule]):
+    """Reads the words of one line, and its command."""
 
     def __init__(self, line: Line, taken: Words, context: _Context) -> None:
-        self._line = line
-        self._words = taken.words
+        super().__init__(line, taken.words, context.path, context.dialect)
         self._taken = taken
-        self._path, self._services, self._dialect = context
-        self._at = 0
-        # The index after the last word that a ``:`` may follow without a blank: a mask or a port, as in the original.
-        self._glue = 0
-        self._refused = False
-        self.problems: list[Problem] = []
-
-    def read(self) -> AccessRule | None:
-        """The rule, or None when ``problems`` holds an error."""
-        try:
-            return self._rule()
-        except _Unreadable:
-            return None
+        self._services = context.services
 
     def _rule(self) -> AccessRule | None:
         action = self._action()
@@ -134,38 +103,6 @@ class _RuleReader:
         if self._refused or source is None or destination is None:
             return None
         return AccessRule(self._place(0), action, source, destination, ports, ident, users, options, command)
-
-    # Where we are
-
-    def _next(self) -> str:
-        """The word to be read, empty at the end of the words."""
-        return self._words[self._at] if self._at < len(self._words) else ""
-
-    def _place(self, index: int) -> Place:
-        text = self._line.text
-        if index == 0 and not self._line.joints and not text.startswith((" ", "\t")):
-            return Place(self._path, self._line.number, 1)
-        return self._line.place(self._path, word_offset(text, self._words, index))
-
-    def _error(self, index: int, message: str) -> None:
-        self._refused = True
-        self.problems.append(Problem(self._place(index), message))
-
-    def _warn(self, index: int, message: str | None) -> None:
-        if message is not None:
-            self.problems.append(Problem(self._place(index), message, Severity.WARNING))
-
-    def _give_up(self, index: int, message: str) -> NoReturn:
-        self._error(index, message)
-        raise _Unreadable
-
-    def _try(self, index: int, read: Callable[[], _Value]) -> _Value | None:
-        """The value of the field at that word; None, with the problem noted, when it is refused."""
-        try:
-            return read()
-        except BadField as fault:
-            self._error(index + fault.word, str(fault))
-            return None
 
     # The fields, in their order
 
@@ -186,14 +123,9 @@ class _RuleReader:
         return self._try(self._at - 1, lambda: parse_ident(word[2:]))
 
     def _users(self) -> tuple[UserItem, ...]:
-        word = self._next()
-        if not word.startswith("*="):
-            return ()
-        index = self._at
-        self._at += 1
-        users = self._try(index, lambda: parse_users(word[2:])) or ()
-        self._warn(index, users_warning(users))
-        if self._next().startswith("?="):
+        start = self._at
+        users = super()._users()
+        if self._at > start and self._next().startswith("?="):
             self._give_up(self._at, "'?=' comes before '*='")
         return users
 
@@ -215,10 +147,14 @@ class _RuleReader:
     def _destination(self) -> HostPattern | None:
         word = self._next()
         if not word or word in OPERATORS or self._is_option(word):
-            return _ANYONE
+            return ANYONE
         if word[:2] in ("?=", "*="):
             self._give_up(self._at, f"'{word[:2]}' comes before the addresses")
-        return self._host()
+        index = self._at
+        host = self._host()
+        if isinstance(host, NamePattern):
+            self._warn(index, self._name_doubt(word))
+        return host
 
     def _ports(self) -> PortTest | None:
         operator = self._next()
@@ -258,70 +194,12 @@ class _RuleReader:
         taken = self._taken
         place = self._line.place(self._path, taken.colon)
         if self._glue != len(self._words) and self._line.text[taken.colon - 1] not in " \t":
-            self._refused = True
-            self.problems.append(Problem(place, _glued(self._words[-1])))
+            self._error_at(place, _glued(self._words[-1]))
         elif taken.command and taken.command[0] == ":":
             message = "the command begins with a second ':'; an IPv6 address is written without blanks"
             self.problems.append(Problem(place, message, Severity.WARNING))
         self.problems += _command_doubts(taken.command or "", place)
         return taken.command or None
-
-    # Addresses
-
-    def _host(self) -> HostPattern | None:
-        """The address, prefix or name that begins at the next word, with the mask that belongs to it."""
-        word = self._next()
-        if looks_numeric(word):
-            return self._pair()
-        index = self._at
-        self._at += 1
-        if "/" in word or ":" in word:
-            return self._noted(index, lambda: parse_prefix(word))
-        host = _ANYONE if word == ALL_WORD else self._try(index, lambda: parse_name(word))
-        self._ignored_mask(host is _ANYONE)
-        if isinstance(host, NamePattern):
-            self._warn(index, self._name_doubt(word))
-        return host
-
-    def _pair(self) -> AddressPattern | None:
-        index = self._at
-        address = self._next()
-        self._at += 1
-        mask = self._next()
-        if not looks_numeric(mask):
-            self._error(
-                index, f"{quoted(address)} needs a mask after it, such as 255.255.255.255; or write {address}/32"
-            )
-            return None
-        self._at = self._glue = index + 2
-        return self._noted(index, lambda: parse_pair(address, mask, self._dialect))
-
-    def _noted(self, index: int, read: Callable[[], tuple[AddressPattern, str | None]]) -> AddressPattern | None:
-        found = self._try(index, read)
-        if found is None:
-            return None
-        self._warn(index, found[1])
-        return found[0]
-
-    def _ignored_mask(self, everyone: bool) -> None:
-        mask = self._skip_mask()
-        if mask:
-            index = self._at - 1
-            self._glue = self._at
-            self._warn(index, self._try(index, lambda: check_ignored_mask(mask, self._dialect, everyone)))
-
-    def _skip_mask(self) -> str:
-        """Passes the mask of a word that needs none, and returns it; empty if there is none.
-
-        Numbers that follow come in pairs but for such a mask, so it is there if their count is odd.
-        """
-        end = self._at
-        while end < len(self._words) and looks_numeric(self._words[end]):
-            end += 1
-        if (end - self._at) % 2 == 0:
-            return ""
-        self._at += 1
-        return self._words[self._at - 1]
 
     # Words that stand where they mean nothing
 
@@ -339,10 +217,6 @@ class _RuleReader:
         if word in self._services.ports:
             return f"{quoted(word)} is taken as the name of a host; a port is written 'eq {word}'"
         return None
-
-
-class _Unreadable(Exception):
-    """The rest of the line can not be told apart; the problem is noted already."""
 
 
 def _glued(word: str) -> str:

@@ -7,11 +7,12 @@ with a warning beside its value.
 import re
 from types import MappingProxyType
 
-from gateway.address import Address, canonical_name, parse_address, parse_ipv4
+from gateway.address import Address, canonical_name, parse_address, parse_ipv4, plain
 from gateway.config.rules import (
     Action,
     AddressPattern,
     Dialect,
+    EgressWord,
     IdentLevel,
     NamePattern,
     PortOperator,
@@ -36,6 +37,9 @@ REPORT_WORD = "report"
 RESERVED_NAMES = frozenset({*ACTIONS, *OPERATORS, REPORT_WORD, "all", "any"})
 """Names that mean a host only with a dot at their end, since they are, or look like, words of the grammar."""
 
+NAME_LIMIT = 63
+"""Characters in the name of a way out."""
+
 _FULL = 0xFFFF_FFFF
 _MASKS = tuple(_FULL << (32 - length) & _FULL for length in range(33))
 _LENGTHS = MappingProxyType({mask: length for length, mask in enumerate(_MASKS)})
@@ -43,6 +47,7 @@ _NETMASKS = MappingProxyType({str(Address(4, mask)): mask for mask in _MASKS})
 _NUMERIC = re.compile(r"[0-9][0-9.]*|0[xX][0-9a-fA-F.]*")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
 _RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+_WAY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _QUOTED = 40
 
 
@@ -148,6 +153,29 @@ def parse_name(word: str) -> NamePattern:
         return NamePattern(canonical_name(word[1:] if below else word), below)
     except BadName as error:
         raise BadField(f"{quoted(word)} is no address and no host name: {error}") from None
+
+
+def parse_way(word: str) -> EgressWord:
+    """``wan1``, ``eth0.100``, ``192.0.2.1`` or ``2001:db8::1``: one way out.
+
+    A word that looks like a number is an address, never a name. Raises BadField.
+    """
+    if ":" in word or looks_numeric(word):
+        address = parse_address(word)
+        if address is None:
+            raise BadField(f"{quoted(word)} is no address of an interface, as in 192.0.2.1 or 2001:db8::1")
+        if plain(address).number == 0:
+            raise BadField(f"{quoted(word)} is no address of an interface; list the ways out, the preferred one first")
+        return plain(address)
+    if word == ALL_WORD:
+        raise BadField(f"{word} is a destination; before it stands the way out")
+    if _WAY_NAME.fullmatch(word) is None:
+        raise BadField(
+            f"{quoted(word)} is no way out: neither the name of an uplink or interface nor an address of one"
+        )
+    if len(word) > NAME_LIMIT:
+        raise BadField(f"{quoted(word)}: the name of a way out has at most {NAME_LIMIT} characters")
+    return word
 
 
 def parse_ident(letter: str) -> IdentLevel:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from gateway.config.fields import BadField, quoted
-from gateway.config.rules import AUTH_WORDS, METHOD_WORDS, Hours, Options, Quota
+from gateway.config.fields import BadField, parse_way, quoted
+from gateway.config.rules import AUTH_WORDS, METHOD_WORDS, EgressWord, Hours, Options, Quota
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 PERIODS = ("day", "week", "month")
@@ -21,7 +21,6 @@ AMOUNT_LIMIT = 2**63 - 1
 _AMOUNT = re.compile(r"([1-9][0-9]{0,18})([KMGT]?)")
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _TIMES = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-_EGRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DAY_MINUTES = 24 * 60
 
 
@@ -59,13 +58,13 @@ def _without_twins(name: str, words: list[str]) -> frozenset[str]:
     return frozenset(words)
 
 
-def _read_via(value: str) -> tuple[str, ...]:
+def _read_via(value: str) -> tuple[EgressWord, ...]:
     words = value.split(",")
-    for word in words:
-        if _EGRESS.fullmatch(word) is None:
-            raise BadField(f"via={quoted(word)} is no name of an interface")
     _without_twins("via", words)
-    return tuple(words)
+    try:
+        return tuple(map(parse_way, words))
+    except BadField as fault:
+        raise BadField(f"via=: {fault}") from None
 
 
 def _read_amount(name: str, text: str) -> int:
@@ -193,6 +192,6 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         "rate": _print_amount,
         "sessions": str,
         "quota": lambda quota: f"{_print_amount(quota.amount)}/{quota.period}",
-        "via": ",".join,
+        "via": lambda words: ",".join(map(str, words)),
     }
 )

@@ -1,9 +1,11 @@
 """Parsed files back to text, in the files' own grammar; what is printed reads back as the same value.
 
-Comments are not part of the values and so not printed. ``sockd.conf`` always comes out in the classic dialect.
+Comments are not part of the values and so not printed. ``sockd.conf`` and ``sockd.route`` always
+come out in the classic dialect.
 """
 
 import json
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -22,11 +24,13 @@ from gateway.config.rules import (
     IdentLevel,
     NamePattern,
     PortTest,
+    RouteFile,
+    RouteRule,
     UserFile,
     UserItem,
     UserName,
 )
-from gateway.config.settings import IDENT_LEVELS, Settings
+from gateway.config.settings import IDENT_LEVELS, ExternalSettings, InternalSettings, LiveSessions, Probe, Settings
 
 _IDENT_WORDS = MappingProxyType({IdentLevel.OFF: "?=n", IdentLevel.LENIENT: "?=i", IdentLevel.STRICT: "?=I"})
 
@@ -50,14 +54,25 @@ def print_rule(rule: AccessRule) -> str:
     return line if len(line) <= LINE_LIMIT else _rule_text(rule, short=True)
 
 
+def print_route(file: RouteFile) -> str:
+    """The lines of a ``sockd.route``, with addresses as `print_rule` writes them; empty for a file without any."""
+    return "".join(f"{_route_line(rule)}\n" for rule in file.rules)
+
+
 def print_settings(settings: Settings) -> str:
-    """Every table and key of ``gateway.toml`` with its value, the defaults included; relative names are made whole."""
-    lines = [f"dialect = {_toml(settings.dialect)}"]
-    for name in settings.__struct_fields__:
-        table = getattr(settings, name)
-        if isinstance(table, Struct):
-            lines += ["", f"[{name}]"]
-            lines += [f"{key} = {_toml(getattr(table, key))}" for key in table.__struct_fields__]
+    """Every table and key of ``gateway.toml`` with its value, the defaults included; relative names are made whole.
+
+    What an uplink takes from ``[external]`` is left out, and the addresses where an interface stands for them.
+    """
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, (Struct, Mapping))]
+    for name, value in values.items():
+        if isinstance(value, Struct):
+            lines += _table_lines(name, value)
+        elif isinstance(value, Mapping):
+            for key, table in value.items():
+                # Of what a name may hold, only dots want quotes in TOML.
+                lines += _table_lines(f"{name}.{_toml(key) if '.' in key else key}", table)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -69,6 +84,16 @@ def print_prefix(pattern: AddressPattern) -> str:
     if length == (32 if pattern.version == 4 else 128) and address != "::":
         return address
     return f"{address}/{length}"
+
+
+def _table_lines(title: str, table: Struct) -> list[str]:
+    values = {key: getattr(table, key) for key in table.__struct_fields__}
+    if isinstance(table, InternalSettings) and table.interface:
+        del values["addresses"]
+    if isinstance(table, ExternalSettings) and len(table.interface) < 2:
+        # None is written as an empty text, and one as it is mostly written.
+        values["interface"] = "".join(map(str, table.interface))
+    return ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in values.items() if value is not None)]
 
 
 def _rule_text(rule: AccessRule, short: bool) -> str:
@@ -86,6 +111,18 @@ def _rule_text(rule: AccessRule, short: bool) -> str:
     if rule.command is not None:
         words += [":", rule.command]
     return " ".join(words)
+
+
+def _route_line(rule: RouteRule) -> str:
+    line = _route_text(rule, short=False)
+    return line if len(line) <= LINE_LIMIT else _route_text(rule, short=True)
+
+
+def _route_text(rule: RouteRule, short: bool) -> str:
+    words = [",".join(map(str, rule.egress))]
+    if rule.users:
+        words.append("*=" + ",".join(map(_user_text, rule.users)))
+    return " ".join([*words, _host_text(rule.destination, short)])
 
 
 def _user_text(user: UserItem) -> str:
@@ -119,12 +156,14 @@ def _ports_text(test: PortTest) -> str:
 
 def _toml(value: object) -> str:
     """A value of the settings as TOML; texts hold no control characters, so JSON's strings are TOML's."""
-    if isinstance(value, tuple) and not isinstance(value, Address):
+    if isinstance(value, tuple) and not isinstance(value, (Address, Probe)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, IdentLevel):
         return _toml(next(word for word, level in IDENT_LEVELS.items() if level is value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(int(value)) if value == int(value) else repr(value)
-    if isinstance(value, Dialect):
+    if isinstance(value, (Dialect, LiveSessions)):
         return _toml(value.value)
     return json.dumps(print_prefix(value) if isinstance(value, AddressPattern) else str(value), ensure_ascii=False)

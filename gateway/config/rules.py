@@ -1,4 +1,5 @@
-"""The values that a parsed ``sockd.conf`` consists of; sockd.conf(5) is their grammar.
+"""The values that a parsed ``sockd.conf`` or ``sockd.route`` consists of; sockd.conf(5) and sockd.route(5) are their
+grammars.
 
 A rule keeps the place where it was written for ever, so that a decision, a record and `sockctl explain` can name it.
 """
@@ -7,7 +8,7 @@ import enum
 import os
 from dataclasses import dataclass, field
 
-from gateway.address import Name
+from gateway.address import Address, Name
 from gateway.place import Place, Problem
 
 
@@ -67,6 +68,9 @@ class NamePattern:
         """Whether a canonical name falls under the pattern."""
         return name == self.name or (self.below and name.endswith("." + self.name))
 
+
+EgressWord = str | Address
+"""A way out as it is written: the name of an uplink or of an interface, or an address that an interface has."""
 
 HostPattern = Anyone | AddressPattern | NamePattern
 
@@ -169,7 +173,7 @@ class Options:
     rate: int | None = None
     sessions: int | None = None
     quota: Quota | None = None
-    via: tuple[str, ...] | None = None
+    via: tuple[EgressWord, ...] | None = None
     report: bool = False
 
 
@@ -213,4 +217,32 @@ class AccessFile:
     rules: tuple[AccessRule, ...]
     no_identd: SpecialCommand | None = None
     bad_id: SpecialCommand | None = None
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """One line of ``sockd.route``: by which way out a destination is reached, the preferred one first.
+
+    ``users`` empty: everybody.
+    """
+
+    place: Place
+    egress: tuple[EgressWord, ...]
+    destination: HostPattern = Anyone()
+    users: tuple[UserItem, ...] = ()
+
+    #: ``sockd.route:3``, as `AccessRule.label`
+    label: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", f"{os.path.basename(self.place.path)}:{self.place.line}")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFile:
+    """A whole ``sockd.route`` that was accepted, with the parser's own warnings."""
+
+    path: str
+    rules: tuple[RouteRule, ...]
     warnings: tuple[Problem, ...] = ()

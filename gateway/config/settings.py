@@ -1,26 +1,26 @@
 """``gateway.toml``: text to one frozen value; gateway.toml(5) describes it.
 
 A new setting is one more field of a table below: its type, its default, and what the administrator is told to write.
-Only what TOML has no type for needs a reader besides. Whether a port is free, a user exists or a file can be written is
-asked when the daemon starts, not here.
+Only what TOML has no type for needs a reader besides, and what two keys must be to one another a check. Whether a port
+is free, a user or an interface exists or a file can be written is asked when the daemon starts, not here.
 """
 
+import enum
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from gateway.address import Address, parse_address
-from gateway.config.fields import BadField, parse_prefix, quoted
-from gateway.config.rules import AddressPattern, Dialect, IdentLevel
+from gateway.config.fields import BadField, parse_prefix, parse_way, quoted
+from gateway.config.rules import AddressPattern, Dialect, EgressWord, IdentLevel
+from gateway.config.tomltables import Fault, Grammar, Read, dotted, load_toml, place_faults, read_tables
 from gateway.errors import ConfigError
-from gateway.place import Place, Problem
+from gateway.place import Problem
 
 FACILITIES = MappingProxyType(
     {
@@ -43,6 +43,27 @@ FACILITIES = MappingProxyType(
 
 IDENT_LEVELS = MappingProxyType({"off": IdentLevel.OFF, "lenient": IdentLevel.LENIENT, "strict": IdentLevel.STRICT})
 
+
+class LiveSessions(enum.Enum):
+    """What becomes of the sessions on an uplink that goes down: left to their own timeouts, or ended at once."""
+
+    KEEP = "keep"
+    CUT = "cut"
+
+
+class Probe(NamedTuple):
+    """Who is asked whether an uplink works: a TCP connection is made, or a DNS query is sent over UDP."""
+
+    #: ``tcp`` or ``dns``
+    kind: str
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        """As it is written: ``dns 192.0.2.53 53``."""
+        return f"{self.kind} {self.address} {self.port}"
+
+
 _Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535, 0 for any free one")]
 _Seconds = Annotated[float, Meta(gt=0, le=366 * 86400, description="a number of seconds above 0, at most a year")]
 _Workers = Annotated[int, Meta(ge=0, le=64, description="a number from 0 to 64, 0 for one a core")]
@@ -57,6 +78,19 @@ _Networks = Annotated[
 ]
 _File = Annotated[str, Meta(description="the name of a file")]
 _FileOrNone = Annotated[str, Meta(description='the name of a file, or "" for none')]
+_Flag = Annotated[bool, Meta(description="true or false")]
+_Interface = Annotated[str, Meta(description='the name of a network interface, such as "eth1"')]
+_WaysOut = Annotated[
+    tuple[EgressWord, ...],
+    Meta(description='an uplink, an interface or an address of one, or a list of such, as in ["wan1", "wan2"]'),
+]
+_TableNumber = Annotated[int, Meta(ge=1000, le=2**31, description="a number from 1000 to 2147483648")]
+_Priority = Annotated[int, Meta(ge=1, le=32000, description="a number from 1 to 32000")]
+_PROBES = 'a list of probes, such as ["tcp 198.51.100.1 443", "dns 192.0.2.53"]'
+_Rounds = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")]
+_Delay = Annotated[float, Meta(ge=0, le=86400, description="a number of seconds from 0 to 86400, a day")]
+_LIVE_SESSIONS = '"keep" or "cut"'
+_Gateways = Annotated[tuple[Address, ...], Meta(description='a list of addresses, such as ["192.0.2.254", "fe80::1"]')]
 _User = Annotated[str, Meta(min_length=1, description="the name of a user")]
 _ClassicLog = Annotated[str, Meta(description='"syslog", "stderr", "none" or the absolute path of a file')]
 _JsonLog = Annotated[str, Meta(description='"none", "stderr" or the absolute path of a file')]
@@ -64,28 +98,72 @@ _Facility = Annotated[str, Meta(description=f"one of {', '.join(FACILITIES)}")]
 
 
 class InternalSettings(Struct, frozen=True):
-    """``[internal]``: where clients connect. ``networks`` empty: those of the addresses, as the kernel has them."""
+    """``[internal]``: where clients connect; ``addresses`` count only while ``interface`` is empty.
 
+    ``networks`` empty: those of the addresses or of the interface, as the kernel has them.
+    """
+
+    interface: _Interface = ""
     addresses: _Addresses = (Address(4, 0x7F00_0001),)
     port: _Port = 1080
     networks: _Networks = ()
 
 
+class ExternalSettings(Struct, frozen=True):
+    """``[external]``: the ways out where no line names one, and how all uplinks are kept and watched.
+
+    ``interface`` empty: none. ``interval``, ``timeout`` and ``failback`` in seconds, ``fall`` and ``rise`` in rounds.
+    """
+
+    interface: _WaysOut = ()
+    policy_routing: _Flag = True
+    remove_at_exit: _Flag = False
+    table: _TableNumber = 20000
+    priority: _Priority = 20000
+    probes: Annotated[tuple[Probe, ...], Meta(description=_PROBES)] = ()
+    interval: _Seconds = 5.0
+    timeout: _Seconds = 2.0
+    fall: _Rounds = 3
+    rise: _Rounds = 2
+    failback: _Delay = 30.0
+    sessions: Annotated[LiveSessions, Meta(description=_LIVE_SESSIONS)] = LiveSessions.KEEP
+
+
+class UplinkSettings(Struct, frozen=True):
+    """``[uplinks.NAME]``: one uplink as it is written; `uplink_settings` fills in the rest.
+
+    ``interface`` empty: that of the uplink's name. ``gateways`` empty: those of the kernel's own default routes.
+    ``probes`` and ``sessions`` None: those of ``[external]``.
+    """
+
+    interface: _Interface = ""
+    gateways: _Gateways = ()
+    probes: Annotated[tuple[Probe, ...] | None, Meta(description=_PROBES)] = None
+    sessions: Annotated[LiveSessions | None, Meta(description=_LIVE_SESSIONS)] = None
+
+
+_Uplinks = Annotated[
+    Mapping[str, UplinkSettings], Meta(description="a table for each uplink under its name, such as [uplinks.wan1]")
+]
+
+
 class FilesSettings(Struct, frozen=True):
-    """``[files]``: the files that are read besides; ``passwords`` empty: none."""
+    """``[files]``: the files that are read besides; ``routes`` and ``passwords`` empty: none."""
 
     access: _File = "/etc/sockd.conf"
+    routes: _FileOrNone = ""
     passwords: _FileOrNone = ""
 
 
 class SockdSettings(Struct, frozen=True):
-    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root."""
+    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root; ``status`` empty: none."""
 
     workers: _Workers = 0
     ident: _Ident = IdentLevel.OFF
     sessions: _Sessions = 0
     user: _User = "nobody"
     pidfile: _File = "/run/sockd.pid"
+    status: _FileOrNone = "/run/sockd.status"
 
 
 class TimeoutsSettings(Struct, frozen=True):
@@ -108,25 +186,27 @@ class LogSettings(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """The whole of ``gateway.toml``; an empty file gives the defaults."""
+    """The whole of ``gateway.toml``; an empty file gives the defaults.
+
+    ``multihomed``: whether a connection needs a way out that a file names; once read, true exactly if there are any.
+    ``uplinks`` are in the order of the file.
+    """
 
     dialect: _Dialect = Dialect.CLASSIC
+    multihomed: _Flag = False
     internal: InternalSettings = InternalSettings()
+    external: ExternalSettings = ExternalSettings()
+    uplinks: _Uplinks = MappingProxyType({})
     files: FilesSettings = FilesSettings()
     sockd: SockdSettings = SockdSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
     log: LogSettings = LogSettings()
 
 
-class _Fault(NamedTuple):
-    key: tuple[str, ...]
-    message: str
-
-
 def parse_settings(text: str, path: str) -> Settings:
     """The settings in a TOML text. Relative names of files are taken from the folder of ``path``.
 
-    Raises ConfigError with every mistake: unknown tables and keys, wrong types, values out of range.
+    Raises ConfigError with every mistake: unknown tables and keys, wrong types, values out of range, contradictions.
     """
     settings, problems = examine_settings(text, path)
     if problems or settings is None:
@@ -141,49 +221,31 @@ def examine_settings(text: str, path: str) -> tuple[Settings | None, tuple[Probl
     text is no TOML at all, or when its mistakes concern those files: ``dialect`` and ``[files]``.
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return None, (_syntax_problem(error, text, path),)
-    except (ValueError, RecursionError):
-        return None, (Problem(Place(path), "not TOML that can be read: a number too long or too deep a nesting"),)
-    faults: list[_Fault] = []
-    settings = _read_table(Settings, data, (), os.path.dirname(path), faults)
-    problems = [Problem(Place(path, _line_of(text, fault.key)), fault.message) for fault in faults]
+        data = load_toml(text, path)
+    except ConfigError as error:
+        return None, error.problems
+    written, faults = read_tables(Settings, data, os.path.dirname(path), _GRAMMAR)
+    settings = msgspec.structs.replace(written, multihomed=_names_ways_out(written))
     usable = not any(fault.key[0] in ("dialect", "files") for fault in faults)
-    return settings if usable else None, tuple(sorted(problems, key=lambda problem: problem.place.line))
+    return settings if usable else None, place_faults(faults, text, path)
 
 
-_Table = TypeVar("_Table", bound=Struct)
+def uplink_settings(settings: Settings, name: str) -> UplinkSettings:
+    """The settings of the uplink of that name, those of ``[external]`` filled in, also if it has no table.
+
+    ``interface`` is then never empty; ``probes`` and ``sessions`` are never None.
+    """
+    own = settings.uplinks.get(name, UplinkSettings())
+    return UplinkSettings(
+        interface=own.interface or name,
+        gateways=own.gateways,
+        probes=settings.external.probes if own.probes is None else own.probes,
+        sessions=settings.external.sessions if own.sessions is None else own.sessions,
+    )
 
 
-def _read_table(
-    kind: type[_Table], data: Mapping[str, Any], key: tuple[str, ...], folder: str, faults: list[_Fault]
-) -> _Table:
-    """The table with what is right in ``data``; what is wrong is added to ``faults`` and keeps its default."""
-    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    values: dict[str, Any] = {}
-    for name, raw in data.items():
-        here = (*key, name)
-        if name not in types:
-            faults.append(_Fault(here, _unknown(here, tuple(types))))
-            continue
-        try:
-            values[name] = _read_value(here, raw, types[name], folder, faults)
-        except BadField as fault:
-            faults.append(_Fault(here, f"{'.'.join(here)}: {fault}"))
-    return kind(**values)
-
-
-def _read_value(key: tuple[str, ...], raw: Any, kind: Any, folder: str, faults: list[_Fault]) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        if not isinstance(raw, dict):
-            raise BadField(f"a table is expected, such as [{key[0]}], not {_shown(raw)}")
-        return _read_table(kind, raw, key, folder, faults)
-    reader = _READERS.get(".".join(key))
-    try:
-        return msgspec.convert(raw, kind) if reader is None else reader(raw, folder)
-    except msgspec.ValidationError:
-        raise BadField(f"expected {get_args(kind)[1].description}, not {_shown(raw)}") from None
+def _names_ways_out(settings: Settings) -> bool:
+    return bool(settings.external.interface or settings.files.routes)
 
 
 # Readers: what TOML has no type for. Each raises msgspec.ValidationError for what is of the wrong kind as a whole, and
@@ -195,16 +257,31 @@ def _read_texts(raw: Any, _folder: str) -> list[str]:
 
 
 def _read_addresses(raw: Any, folder: str) -> tuple[Address, ...]:
-    found: list[Address] = []
-    for text in _read_texts(raw, folder):
-        address = parse_address(text)
-        if address is None:
-            raise BadField(f"{quoted(text)} is no IPv4 or IPv6 address")
-        if address in found:
-            raise BadField(f"{quoted(text)} stands there twice")
-        found.append(address)
+    found = _each(_read_address, _read_texts(raw, folder))
     if not found:
         raise BadField("at least one address is needed, or nobody can connect")
+    return found
+
+
+def _read_address(text: str) -> Address:
+    address = parse_address(text)
+    if address is None:
+        hint = "; the zone after '%' is not written" if "%" in text else ""
+        raise BadField(f"{quoted(text)} is no IPv4 or IPv6 address{hint}")
+    return address
+
+
+_Item = TypeVar("_Item")
+
+
+def _each(read: Callable[[str], _Item], texts: list[str]) -> tuple[_Item, ...]:
+    """The values of a list in which none may stand twice."""
+    found: list[_Item] = []
+    for text in texts:
+        item = read(text)
+        if item in found:
+            raise BadField(f"{quoted(text)} stands there twice")
+        found.append(item)
     return tuple(found)
 
 
@@ -217,6 +294,93 @@ def _read_network(text: str) -> AddressPattern:
     if warning is not None:
         raise BadField(f"{quoted(text)}: {warning}")
     return pattern
+
+
+_INTERFACE_LENGTH = 15
+"""Bytes: IFNAMSIZ of linux/if.h less the zero byte at the end."""
+
+_INTERFACE = re.compile(r"(?!\.\.?\Z)[^ /:]*")
+
+
+def _read_interface(raw: Any, _folder: str) -> str:
+    """A name that the kernel can give an interface (``dev_valid_name`` in net/core/dev.c), or empty."""
+    name = msgspec.convert(raw, str)
+    possible = name.isprintable() and _INTERFACE.fullmatch(name) and len(name.encode()) <= _INTERFACE_LENGTH
+    if not possible:
+        rule = f"at most {_INTERFACE_LENGTH} bytes, no blank, no '/' and no ':'"
+        raise BadField(f"{quoted(name)} is no name of an interface: {rule}")
+    return name
+
+
+def _read_uplink_name(name: str, _folder: str) -> str:
+    try:
+        if parse_way(name) == name:
+            return name
+    except BadField:
+        pass
+    raise BadField("an uplink's name has letters, digits, '_', '.' and '-', and does not look like an address")
+
+
+def _read_ways_out(raw: Any, folder: str) -> tuple[EgressWord, ...]:
+    if raw == "":
+        return ()
+    found = _each(parse_way, [raw] if isinstance(raw, str) else _read_texts(raw, folder))
+    if not found:
+        raise BadField('at least one way out is needed in the list; for none, write ""')
+    return found
+
+
+def _read_gateways(raw: Any, folder: str) -> tuple[Address, ...]:
+    found = _each(_read_host, _read_texts(raw, folder))
+    if len({address.version for address in found}) < len(found):
+        raise BadField("more than one gateway of the same family; an uplink has one for IPv4 and one for IPv6 at most")
+    return found
+
+
+_NO_HOSTS = tuple(
+    parse_prefix(prefix)[0] for prefix in ("0.0.0.0", "224.0.0.0/4", "255.255.255.255", "::/128", "ff00::/8")
+)
+"""Unspecified, multicast and broadcast (RFC 6890, RFC 5771, RFC 4291 §2.7)."""
+
+
+def _read_host(text: str) -> Address:
+    address = _read_address(text)
+    if any(pattern.covers(*address) for pattern in _NO_HOSTS):
+        raise BadField(f"{quoted(text)} is no address of a host")
+    return address
+
+
+_PROBE_PORTS = MappingProxyType({"tcp": "", "dns": "53"})
+"""The kinds of probes, and the port of each that need not be written."""
+
+_PROBE_PORT = re.compile(r"[1-9][0-9]{0,4}")
+
+
+def _read_probes(raw: Any, folder: str) -> tuple[Probe, ...]:
+    return _each(_read_probe, _read_texts(raw, folder))
+
+
+def _read_probe(text: str) -> Probe:
+    kind, *rest = [word for word in text.split(" ") if word] or [""]
+    if kind not in _PROBE_PORTS or len(rest) not in (1, 2):
+        raise BadField(f"{quoted(text)} is no probe, which is written 'tcp 198.51.100.1 443' or 'dns 192.0.2.53'")
+    try:
+        address = _read_host(rest[0])
+    except BadField as fault:
+        raise BadField(f"{quoted(text)}: {fault}") from None
+    port = rest[1] if len(rest) == 2 else _PROBE_PORTS[kind]
+    if not port:
+        raise BadField(f"{quoted(text)}: the port is missing, as in 'tcp 198.51.100.1 443'")
+    if _PROBE_PORT.fullmatch(port) is None or int(port) > 0xFFFF:
+        raise BadField(f"{quoted(text)}: {quoted(port)} is no port from 1 to 65535")
+    return Probe(kind, address, int(port))
+
+
+_LIVE = MappingProxyType({choice.value: choice for choice in LiveSessions})
+
+
+def _read_live_sessions(raw: Any, _folder: str) -> LiveSessions:
+    return _chosen(_LIVE, raw)
 
 
 def _read_ident(raw: Any, _folder: str) -> IdentLevel:
@@ -262,89 +426,95 @@ def _log_reader(words: tuple[str, ...]) -> Callable[[Any, str], str]:
     return read
 
 
-_READERS: Mapping[str, Callable[[Any, str], Any]] = MappingProxyType(
-    {
-        "internal.addresses": _read_addresses,
-        "internal.networks": _read_networks,
-        "files.access": _read_file,
-        "files.passwords": _read_file_or_none,
-        "sockd.ident": _read_ident,
-        "sockd.pidfile": _read_file,
-        "log.classic": _log_reader(("syslog", "stderr", "none")),
-        "log.json": _log_reader(("none", "stderr")),
-        "log.facility": _read_facility,
-    }
+# Checks: what keys must be to one another. What was refused already is not held against other keys.
+
+
+def _check_internal(read: Read) -> Iterator[Fault]:
+    if read.written.get("interface", "") != "" and "addresses" in read.written:
+        yield Fault(
+            ("internal", "interface"),
+            "internal.interface: internal.addresses is written too; the interface stands for all its addresses, so "
+            "only one of the two can be written",
+        )
+
+
+def _check_times(read: Read) -> Iterator[Fault]:
+    interval, timeout = read.value.interval, read.value.timeout
+    if timeout > interval and not read.refused & {("external", "interval"), ("external", "timeout")}:
+        key = "timeout" if "timeout" in read.written else "interval"
+        yield Fault(
+            ("external", key),
+            f"external.{key}: a probe may take {timeout:.15g} seconds, and the next round comes after {interval:.15g}: "
+            "timeout must not be above interval",
+        )
+
+
+_WAYS_OUT: frozenset[tuple[str, ...]] = frozenset(
+    {("external",), ("external", "interface"), ("files",), ("files", "routes")}
 )
 
 
-# Messages and places
+def _check_multihomed(read: Read) -> Iterator[Fault]:
+    unclear = read.refused & (_WAYS_OUT | {("multihomed",)})
+    if "multihomed" not in read.written or unclear or read.value.multihomed is _names_ways_out(read.value):
+        return
+    if read.value.multihomed:
+        fault = "true needs ways out: write [external] interface, or [files] routes"
+    else:
+        ways = {"[external] interface": read.value.external.interface, "[files] routes": read.value.files.routes}
+        written = " and ".join(name for name, value in ways.items() if value)
+        fault = f"false contradicts {written}: a gateway with ways out is multihomed; remove the one or the other"
+    yield Fault(("multihomed",), f"multihomed: {fault}")
 
 
-def _unknown(key: tuple[str, ...], known: tuple[str, ...]) -> str:
-    name = quoted(key[-1])
-    where = f"in [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
-    homes = [f"[{table}]" for table, keys in _tables() if key[-1] in keys]
-    close = get_close_matches(key[-1], known, 1)
-    if homes:
-        return f"unknown key {name} {where}; it belongs in {' or '.join(homes)}"
-    if close:
-        return f"unknown key {name} {where}; {close[0]} may be meant"
-    return f"unknown key {name} {where}; known are {', '.join(known)}"
+def _check_interfaces(read: Read) -> Iterator[Fault]:
+    """Each uplink has an interface that can be, and that no other has."""
+    owners: dict[str, str] = {}
+    for name, uplink in read.value.uplinks.items():
+        key = ("uplinks", name, "interface")
+        if key in read.refused:
+            continue
+        device = uplink.interface or name
+        place = key if uplink.interface else key[:-1]
+        if len(device.encode()) > _INTERFACE_LENGTH:
+            fault = f"no interface has a name of more than {_INTERFACE_LENGTH} bytes; write interface = ..."
+            yield Fault(place, f"{dotted(place)}: {fault}")
+        elif device in owners:
+            fault = f"{quoted(device)} is the interface of {dotted(('uplinks', owners[device]))} already"
+            yield Fault(place, f"{dotted(place)}: {fault}")
+        owners.setdefault(device, name)
 
 
-def _tables() -> Iterator[tuple[str, tuple[str, ...]]]:
-    for field in msgspec.structs.fields(Settings):
-        if isinstance(field.type, type) and issubclass(field.type, Struct):
-            yield field.name, field.type.__struct_fields__
-
-
-def _shown(raw: Any) -> str:
-    if isinstance(raw, str):
-        return quoted(raw)
-    if isinstance(raw, bool):
-        return "true" if raw else "false"
-    if isinstance(raw, dict):
-        return "a table"
-    if isinstance(raw, list):
-        return "a list"
-    # Python refuses to write out integers of thousands of digits, which TOML can hold in hexadecimal.
-    return "a number that long" if isinstance(raw, int) and abs(raw) >= 10**18 else str(raw)
-
-
-_WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
-
-
-def _syntax_problem(error: tomllib.TOMLDecodeError, text: str, path: str) -> Problem:
-    found = _WHERE.fullmatch(str(error))
-    if found is None:
-        return Problem(Place(path), f"not TOML: {error}")
-    line, column = (int(found[2]), int(found[3])) if found[2] else (text.count("\n") + 1, 0)
-    return Problem(Place(path, line, column), f"not TOML: {found[1]}")
-
-
-def _line_of(text: str, key: tuple[str, ...]) -> int:
-    """The line that first defines the key, 0 if that can not be told.
-
-    TOML can write a key in many ways, so the lines that may hold it are only candidates: the right one is that before
-    which the text lacks the key, and with which, or with the rest of the value, it has it.
-    """
-    lines = text.replace("\r\n", "\n").split("\n")
-    for index, line in enumerate(lines):
-        if key[-1] in line and _holds(lines[:index], key) is False:
-            ends = (_holds(lines[:end], key) for end in range(index + 1, len(lines) + 1))
-            if next((held for held in ends if held is not None), False):
-                return index + 1
-    return 0
-
-
-def _holds(lines: list[str], key: tuple[str, ...]) -> bool | None:
-    """Whether the text of these lines has the key; None if it is no whole TOML text."""
-    try:
-        value: Any = tomllib.loads("\n".join(lines))
-    except (ValueError, RecursionError):
-        return None
-    for name in key:
-        if not isinstance(value, dict) or name not in value:
-            return False
-        value = value[name]
-    return True
+_GRAMMAR = Grammar(
+    readers=MappingProxyType(
+        {
+            (InternalSettings, "interface"): _read_interface,
+            (InternalSettings, "addresses"): _read_addresses,
+            (InternalSettings, "networks"): _read_networks,
+            (ExternalSettings, "interface"): _read_ways_out,
+            (ExternalSettings, "probes"): _read_probes,
+            (ExternalSettings, "sessions"): _read_live_sessions,
+            (Settings, "uplinks"): _read_uplink_name,
+            (UplinkSettings, "interface"): _read_interface,
+            (UplinkSettings, "gateways"): _read_gateways,
+            (UplinkSettings, "probes"): _read_probes,
+            (UplinkSettings, "sessions"): _read_live_sessions,
+            (FilesSettings, "access"): _read_file,
+            (FilesSettings, "routes"): _read_file_or_none,
+            (FilesSettings, "passwords"): _read_file_or_none,
+            (SockdSettings, "ident"): _read_ident,
+            (SockdSettings, "pidfile"): _read_file,
+            (SockdSettings, "status"): _read_file_or_none,
+            (LogSettings, "classic"): _log_reader(("syslog", "stderr", "none")),
+            (LogSettings, "json"): _log_reader(("none", "stderr")),
+            (LogSettings, "facility"): _read_facility,
+        }
+    ),
+    checks=MappingProxyType(
+        {
+            InternalSettings: (_check_internal,),
+            ExternalSettings: (_check_times,),
+            Settings: (_check_multihomed, _check_interfaces),
+        }
+    ),
+)

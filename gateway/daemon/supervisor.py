@@ -1,242 +1,211 @@
-"""The first process: opens what workers need, starts them, starts them again when they die, and ends them in order.
+"""The first process: opens what workers need, starts everybody, starts them again when they die, ends them in order.
 
-No client byte ever reaches it. The listening sockets stay open here, so that what waits in the queue of a worker
-that died is served by its successor.
+No client byte ever reaches it. The listening sockets stay open here, so that what waits in their queues is served
+by the next worker when one has died. What the warden says of the networks goes from here to every worker.
 """
 
 import os
-import select
+import selectors
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from gateway.address import Address, Endpoint
 from gateway.config.rules import IdentLevel
+from gateway.daemon.children import Child, Children
 from gateway.daemon.configuration import Configuration
+from gateway.daemon.listeners import Listeners
+from gateway.daemon.messages import READY, Network, Orders, receive_network, send_orders
+from gateway.daemon.network import network_of
+from gateway.daemon.warden import run_warden
 from gateway.daemon.worker import run_worker
 from gateway.errors import StartError
-from gateway.net.sockets import endpoint_of, listening
 from gateway.system.journal import Journal
 from gateway.system.pidfile import PidFile
 from gateway.system.privileges import Account
 
-BACKLOG = 4096
 START_SECONDS = 30.0
-STOP_SECONDS = 5.0
-FIRST_DELAY, LAST_DELAY = 0.1, 30.0
-"""Seconds before a worker that died is started anew: doubled each time, back to the first after a minute of life."""
+RETRY_SECONDS = 1.0
+"""How long a worker that does not keep up, or an address that can not be listened on yet, is left in peace."""
 
-RT_MIN = int(signal.SIGRTMIN)
-
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-
-
-def open_listeners(addresses: Sequence[Address], port: int, workers: int) -> list[list[socket.socket]]:
-    """For each worker its listening sockets, one for each address, all on one port. Raises StartError.
-
-    The first socket is opened alone: with SO_REUSEPORT a second daemon of the same user would be let in silently.
-    """
-    found: list[list[socket.socket]] = [[] for _ in range(workers)]
-    for address in addresses:
-        wanted = Endpoint(address, port)
-        try:
-            probe = listening(wanted, 1, shared=False)
-            wanted = endpoint_of(probe.getsockname())
-            probe.close()
-            for sockets in found:
-                sockets.append(listening(wanted, BACKLOG, shared=True))
-        except OSError as error:
-            for sockets in found:
-                for sock in sockets:
-                    sock.close()
-            raise StartError(f"cannot listen on {wanted}: {error.strerror}") from None
-        port = wanted.port
-    return found
-
-
-@dataclass(slots=True)
-class _Place:
-    """One worker's place: its sockets, its process, and when it may be started again."""
-
-    index: int
-    listeners: list[socket.socket]
-    pid: int = 0
-    #: what its process writes a byte to when it serves; kept open as long as the process may write
-    ready: int = -1
-    started: float = 0.0
-    delay: float = FIRST_DELAY
-    due: float = 0.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Supervisor:
-    """The workers of one daemon."""
+    """The processes of one daemon."""
 
     def __init__(
         self,
         configuration: Configuration,
-        listeners: Sequence[list[socket.socket]],
+        listeners: Listeners,
         journal: Journal,
         account: Account | None,
         ident: IdentLevel,
+        workers: int,
         descriptors: int,
         pidfile: PidFile | None = None,
     ) -> None:
-        """``pidfile`` is the supervisor's own: its workers close it."""
+        """``pidfile`` is the supervisor's own: its children close it."""
         self._configuration = configuration
+        self._listeners = listeners
         self._journal = journal
         self._account = account
         self._ident = ident
         self._descriptors = descriptors
         self._pidfile = pidfile
-        self._places = [_Place(index, sockets) for index, sockets in enumerate(listeners, 1)]
-        self._alive, self._alive_writer = os.pipe2(os.O_CLOEXEC)
+        self._network = network_of(configuration.settings, configuration.kernel, ())
         self._births = 0
+        self._ready: set[str] = set()
+        #: workers that have not got the last orders
+        self._behind: set[str] = set()
+        self._selector = selectors.DefaultSelector()
+        self._signals: list[int] = []
+        self._waker, self._wakes = socket.socketpair()
+        for end in (self._waker, self._wakes):
+            end.setblocking(False)
+        self._warden = Child("warden", self._live_as_warden)
+        self._workers = [Child(f"worker {number}", self._live_as_worker) for number in range(1, workers + 1)]
+        self._children = Children(journal, (self._warden, *self._workers), self._forsake)
 
     def run(self, announce: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``announce`` is called when every worker serves. Raises StartError."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, _noted)
+        self._selector.register(self._wakes, selectors.EVENT_READ, self._hear)
         try:
-            for place in self._places:
-                place.ready = self._start(place)
-            self._await_readiness()
-            announce()
-            self._watch()
+            # Workers come last: what the warden knows of the uplinks is in their first orders.
+            if self._start([self._warden]) and self._start(self._workers):
+                announce()
+            while not self._watch():
+                pass
         finally:
-            self._stop()
+            self._children.stop(self._workers)
+            self._children.stop([self._warden])
 
-    def _await_readiness(self) -> None:
-        for place in self._places:
-            poll = select.poll()
-            poll.register(place.ready, select.POLLIN)
-            if not poll.poll(START_SECONDS * 1000) or not os.read(place.ready, 1):
-                raise StartError("a worker did not start; its reason is in the lines above, or in the log")
+    # The life of a child, in its own process
 
-    def _start(self, place: _Place) -> int:
-        """Raises OSError when there is no descriptor or process to be had."""
+    def _live_as_warden(self, channel: socket.socket) -> None:
+        self._listeners.close()
+        run_warden(self._configuration, self._journal, channel)
+
+    def _live_as_worker(self, channel: socket.socket) -> None:
+        prefix = f"{int(time.time()):x}-{self._births}"
+        self._listeners.close()
+        run_worker(self._configuration, self._journal, self._account, self._ident, self._descriptors, prefix, channel)
+
+    def _forsake(self) -> None:
+        """In a new process: signals as they were at first, and nothing open that is the supervisor's alone."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        for key in tuple(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self._selector.close()
+        self._waker.close()
+        if self._pidfile is not None:
+            os.close(self._pidfile.fd)
+
+    # Its own work
+
+    def _start(self, some: Sequence[Child]) -> bool:
+        """Start these and wait for them; False when a signal to end came first. Raises StartError, OSError."""
+        for child in some:
+            self._children.start(child)
+            self._born(child)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready.issuperset(child.name for child in some):
+            self._turn(max(0.0, deadline - time.monotonic()))
+            if _ENDING.intersection(self._signals):
+                return False
+            if time.monotonic() >= deadline or self._children.bury():
+                raise StartError("a process did not start; its reason is in the lines above, or in the log")
+        return True
+
+    def _born(self, child: Child) -> None:
+        assert child.channel is not None
         self._births += 1
-        place.started = time.monotonic()
-        reader, writer = os.pipe2(os.O_CLOEXEC)
+        self._selector.register(child.channel, selectors.EVENT_READ, partial(self._listen_to, child))
+        if child is not self._warden:
+            self._behind.add(child.name)
+            self._order_all()
+
+    def _watch(self) -> bool:
+        """One turn; whether it is time to end."""
+        self._turn(self._patience())
+        received, self._signals = self._signals, []
+        if signal.SIGHUP in received:
+            self._journal.trouble("SIGHUP: this version reads its files at start only; restart it to load them")
+        for child in self._children.bury():
+            self._forget(child)
+        for child in self._children.restart():
+            self._born(child)
+        if self._listeners.incomplete:
+            self._listen_anew()
+        self._order_all()
+        return bool(_ENDING.intersection(received))
+
+    def _patience(self) -> float | None:
+        due = self._children.until_due()
+        if self._behind or self._listeners.incomplete:
+            return RETRY_SECONDS if due is None else min(due, RETRY_SECONDS)
+        return due
+
+    def _turn(self, patience: float | None) -> None:
+        for key, _ in self._selector.select(patience):
+            key.data()
+
+    def _hear(self) -> None:
+        """Signals arrived: each is a byte (signal.set_wakeup_fd)."""
+        self._signals += self._wakes.recv(4096)
+
+    def _listen_to(self, child: Child) -> None:
+        channel = child.channel
+        assert channel is not None
         try:
-            place.pid = os.fork()
+            message = receive_network(channel)
+        except BlockingIOError:
+            return
         except OSError:
-            os.close(reader)
-            os.close(writer)
-            raise
-        if place.pid:
-            os.close(writer)
-            return reader
-        status = 1
-        try:
-            os.close(reader)
-            os.close(self._alive_writer)
-            self._close_others(place)
-            if self._pidfile is not None:
-                os.close(self._pidfile.fd)
-            prefix = f"{int(time.time()):x}-{self._births}"
-            run_worker(
-                self._configuration,
-                place.listeners,
-                self._journal,
-                self._account,
-                self._ident,
-                self._descriptors,
-                prefix,
-                self._alive,
-                writer,
-            )
-            status = 0
-        except BaseException as error:  # whatever it was, it must not run on as a second supervisor
-            traceback.print_exc()
-            self._journal.trouble(f"worker {place.index} ends: {type(error).__name__}: {error}")
-            self._journal.flush()
-        finally:
-            os._exit(status)
+            message = b""
+        if isinstance(message, Network):
+            self._network = message
+            self._listen_anew()
+            self._behind.update(worker.name for worker in self._workers)
+        elif message == READY:
+            self._ready.add(child.name)
+        else:
+            self._selector.unregister(channel)  # it has gone, or is about to: SIGCHLD follows
 
-    def _close_others(self, mine: _Place) -> None:
-        for place in self._places:
-            if place is not mine:
-                for sock in place.listeners:
-                    sock.close()
+    def _forget(self, child: Child) -> None:
+        channel = child.channel
+        if channel is not None:
+            if channel in self._selector.get_map():
+                self._selector.unregister(channel)
+            channel.close()
+            child.channel = None
 
-    def _watch(self) -> None:
-        while True:
-            received = signal.sigtimedwait(SIGNALS, self._until_due())
-            number = None if received is None else received.si_signo
-            if number in (signal.SIGTERM, signal.SIGINT):
-                return
-            if number == signal.SIGHUP:
-                self._journal.trouble("SIGHUP: this version reads its files at start only; restart it to load them")
-            self._bury()
-            self._restart()
+    def _listen_anew(self) -> None:
+        if self._configuration.settings.internal.interface and self._listeners.adjust(self._network.listen):
+            where = ", ".join(map(str, self._listeners.endpoints)) or "nothing"
+            self._journal.line(f"listening on {where}")
+            self._behind.update(worker.name for worker in self._workers)
 
-    def _until_due(self) -> float:
-        due = [place.due for place in self._places if not place.pid]
-        return max(0.0, min(due) - time.monotonic()) if due else 3600.0
-
-    def _bury(self) -> None:
-        for place in self._places:
-            if place.pid and (status := _exit_status(place.pid)) is not None:
-                pid, place.pid = place.pid, 0
-                os.close(place.ready)
-                if time.monotonic() - place.started > 2 * LAST_DELAY:
-                    place.delay = FIRST_DELAY
-                self._postpone(place, f"worker {place.index} (process {pid}) {status}")
-
-    def _restart(self) -> None:
-        for place in self._places:
-            if not place.pid and place.due <= time.monotonic():
+    def _order_all(self) -> None:
+        """Tell the workers that have not heard it what is the case now."""
+        orders = Orders(self._network, self._listeners.numbers)
+        for index, worker in enumerate(self._workers):
+            if worker.name in self._behind and worker.channel is not None:
                 try:
-                    place.ready = self._start(place)
-                except OSError as error:
-                    self._postpone(place, f"worker {place.index} can not be started: {error.strerror}")
-
-    def _postpone(self, place: _Place, why: str) -> None:
-        """Say why, and start a worker at this place later: each time twice as late."""
-        self._journal.trouble(f"{why}; a new one starts in {place.delay:g} s")
-        place.due = time.monotonic() + place.delay
-        place.delay = min(LAST_DELAY, place.delay * 2)
-
-    def _stop(self) -> None:
-        """End every worker: politely, then not."""
-        running = {place.pid for place in self._places if place.pid}
-        for pid in running:
-            _kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while running:
-            running = {pid for pid in running if _exit_status(pid) is None}
-            if running and time.monotonic() > deadline:
-                for pid in running:
-                    _kill(pid, signal.SIGKILL)
-                deadline += STOP_SECONDS
-            if running:
-                signal.sigtimedwait({signal.SIGCHLD}, 0.1)
-        os.close(self._alive_writer)
+                    send_orders(worker.channel, orders, self._listeners.of_worker(index))
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    pass  # it has gone; its successor is told at birth
+                self._behind.discard(worker.name)
 
 
-def _exit_status(pid: int) -> str | None:
-    """How a child ended, in words; None while it runs."""
-    try:
-        done, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "is gone"
-    if not done:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"ended with status {code}"
-    return f"was killed by {_name_of(-code)}"
-
-
-def _name_of(number: int) -> str:
-    """A real-time signal has no name of its own."""
-    return signal.Signals(number).name if number in signal.valid_signals() and number < RT_MIN else f"signal {number}"
-
-
-def _kill(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+def _noted(_number: int, _frame: object) -> None:
+    """The number is in the wake-up pipe already; this only keeps the signal from its default."""

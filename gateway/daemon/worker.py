@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from gateway.config.rules import IdentLevel
+from gateway.config.settings import LiveSessions, uplink_settings
 from gateway.daemon.configuration import Configuration
+from gateway.daemon.messages import READY, Network, Orders, receive_orders
 from gateway.net.ident import IdentClient
 from gateway.net.listener import Listener
 from gateway.net.lookup import THREADS, Lookups
@@ -20,6 +23,9 @@ from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
 from gateway.net.runner import Limits, Runner
 from gateway.net.shell import CommandRunner
+from gateway.policy.destination import Guard
+from gateway.policy.egress import Egress, Standing
+from gateway.policy.router import Router
 from gateway.session.context import Context
 from gateway.system.journal import Journal
 from gateway.system.privileges import Account, drop
@@ -72,13 +78,15 @@ class Worker:
         self,
         loop: PathLoop,
         configuration: Configuration,
-        listeners: Sequence[socket.socket],
         journal: Journal,
         ident: IdentLevel,
         descriptors: int,
         prefix: str,
+        channel: socket.socket,
     ) -> None:
         self._loop = loop
+        self._channel = channel
+        self._configuration = configuration
         self._stopped = False
         self._journal = journal
         settings = configuration.settings
@@ -98,6 +106,7 @@ class Worker:
             passwords=passwords is not None,
             no_identd=configuration.access.no_identd,
             bad_id=configuration.access.bad_id,
+            router=configuration.router,
         )
         shares = share(descriptors, settings.sockd.sessions)
         times = settings.timeouts
@@ -116,35 +125,88 @@ class Worker:
             CommandRunner(times.command, journal.trouble),
             PipePool(shares.pipes),
         )
-        self._listeners = [Listener(poller, self._runner, sock) for sock in listeners]
+        self._poller = poller
+        self._listeners: dict[int, tuple[Listener, socket.socket]] = {}
+        self._greeted = False
+        loop.add_reader(channel, self._hear)
+
+    def _hear(self) -> None:
+        """The supervisor says what is the case now, or has gone."""
+        try:
+            received = receive_orders(self._channel)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self.stop()
+        else:
+            self._follow(*received)
+
+    def _follow(self, orders: Orders, descriptors: list[int]) -> None:
+        self._listen(dict(zip(orders.listeners, descriptors, strict=True)))
+        self._know(orders.network)
+        if not self._greeted:
+            self._greeted = True
+            self._channel.send(READY)
+
+    def _listen(self, wanted: dict[int, int]) -> None:
+        """Accept from these sockets and no others; the numbers say which of them are known already."""
+        for number in self._listeners.keys() - wanted.keys():
+            listener, sock = self._listeners.pop(number)
+            listener.close()
+            sock.close()
+        for number, descriptor in wanted.items():
+            if number in self._listeners:
+                os.close(descriptor)
+            else:
+                sock = socket.socket(fileno=descriptor)
+                self._listeners[number] = Listener(self._poller, self._runner, sock), sock
+
+    def _know(self, network: Network) -> None:
+        """The host's addresses and uplinks are these now."""
+        policy = self._configuration.policy
+        guard = Guard(frozenset(network.own), network.inside)
+        if guard != policy.guard:
+            policy.set_guard(guard)
+        router = self._configuration.router
+        if router is not None:
+            router.update(network.uplinks)
+            settings = self._configuration.settings
+            names = [uplink.name for uplink in network.uplinks]
+            cut = {name for name in names if uplink_settings(settings, name).sessions is LiveSessions.CUT}
+            self._runner.ways_changed(partial(_usable, router), cut)
 
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop. Once is enough."""
         if self._stopped:
             return
         self._stopped = True
-        for listener in self._listeners:
+        for listener, _ in self._listeners.values():
             listener.close()
         self._runner.close("shutdown")
         self._checks.close()
         self._loop.stop()
 
 
+def _usable(router: Router, egress: Egress) -> bool:
+    """Whether this way out is still there."""
+    uplink = router.uplink_of(egress.uplink)
+    return uplink is not None and uplink.standing is not Standing.DOWN and egress.source in uplink.sources
+
+
 def run_worker(
     configuration: Configuration,
-    listeners: Sequence[socket.socket],
     journal: Journal,
     account: Account | None,
     ident: IdentLevel,
     descriptors: int,
     prefix: str,
-    parent: int,
-    ready: int,
+    channel: socket.socket,
 ) -> None:
-    """The life of a worker process.
+    """The life of a worker process, which begins with all signals blocked.
 
-    ``parent`` is a descriptor that ends when the supervisor does; a byte is written to ``ready`` when clients are
-    served.
+    Its orders come by ``channel``, which ends when the supervisor does; with the first ones it is ready.
     """
     if account is not None:
         drop(account)
@@ -153,16 +215,13 @@ def run_worker(
     loop = PathLoop(Poller())
     asyncio.set_event_loop(loop)
     journal.attach(loop.call_later)
-    worker = Worker(loop, configuration, listeners, journal, ident, descriptors, prefix)
+    worker = Worker(loop, configuration, journal, ident, descriptors, prefix, channel)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, also when a whole process group gets it
-    loop.add_reader(parent, worker.stop)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.collect()
     gc.freeze()
-    os.write(ready, b".")
-    os.close(ready)
     try:
         loop.run_forever()
     finally:

@@ -11,9 +11,11 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from gateway.address import Address, Endpoint
+from gateway.address import Address
+from gateway.net.egress import bind_to
 from gateway.net.loop import READ_WRITE, Poller
 from gateway.net.sockets import Socket, address_of, outgoing
+from gateway.policy.egress import Hop
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
@@ -65,14 +67,21 @@ class Attempt:
             self._poller.close_later(self._sock.fileno(), self._sock)
 
 
-def dial(poller: Poller, client: Dialled, endpoint: Endpoint) -> Attempt | None:
+def dial(poller: Poller, client: Dialled, hop: Hop) -> Attempt | None:
     """Start to connect; None when it failed at once, and then ``client`` was told already."""
-    call = "socket()"
+    endpoint = hop.endpoint
     try:
         sock = outgoing(endpoint)
     except OSError as error:
-        client.dial_failed(error.errno or 0, call)
+        client.dial_failed(error.errno or 0, "socket()")
         return None
+    if hop.egress is not None:
+        try:
+            bind_to(sock, hop.egress)
+        except OSError as error:
+            sock.close()
+            client.dial_failed(error.errno or 0, f"bind() to {hop.egress.source} on {hop.egress.device}")
+            return None
     number = sock.connect_ex((str(endpoint.address), endpoint.port))
     if number not in (0, errno.EINPROGRESS):
         sock.close()
@@ -83,14 +92,14 @@ def dial(poller: Poller, client: Dialled, endpoint: Endpoint) -> Attempt | None:
     return attempt
 
 
-def interleave(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+def interleave(hops: Sequence[Hop]) -> list[Hop]:
     """The order of RFC 8305 §4: families take turns, the first one keeps its place."""
-    if not endpoints:
+    if not hops:
         return []
-    leader = endpoints[0].address.version
-    first = [endpoint for endpoint in endpoints if endpoint.address.version == leader]
-    second = [endpoint for endpoint in endpoints if endpoint.address.version != leader]
-    mixed: list[Endpoint] = []
+    leader = hops[0].endpoint.address.version
+    first = [hop for hop in hops if hop.endpoint.address.version == leader]
+    second = [hop for hop in hops if hop.endpoint.address.version != leader]
+    mixed: list[Hop] = []
     for index in range(max(len(first), len(second))):
         mixed += first[index : index + 1] + second[index : index + 1]
     return mixed
@@ -114,16 +123,14 @@ class Spare:
         self._left += 1
 
 
-async def race(
-    loop: asyncio.AbstractEventLoop, endpoints: Sequence[Endpoint], spare: Spare | None = None
-) -> socket.socket:
-    """Connect to whichever endpoint answers first; a new attempt starts every 250 ms, or when one fails.
+async def race(loop: asyncio.AbstractEventLoop, hops: Sequence[Hop], spare: Spare | None = None) -> socket.socket:
+    """Connect to whichever endpoint answers first, each by its way; a new one is tried every 250 ms, or when one fails.
 
     At most `MAX_ATTEMPTS` run at a time, and none longer than `ATTEMPT_SECONDS` while others wait, since each holds a
     descriptor. Raises the OSError of the last attempt that failed when none is left. Cancelling it closes every socket.
     """
     spare = spare or Spare(MAX_ATTEMPTS)
-    waiting = interleave(endpoints)
+    waiting = interleave(hops)
     running: dict[asyncio.Task[socket.socket], float] = {}
     taken = 0
     last = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
@@ -162,7 +169,7 @@ async def race(
 
 
 def _patience(
-    loop: asyncio.AbstractEventLoop, waiting: Sequence[Endpoint], running: Mapping[asyncio.Task[socket.socket], float]
+    loop: asyncio.AbstractEventLoop, waiting: Sequence[Hop], running: Mapping[asyncio.Task[socket.socket], float]
 ) -> float | None:
     """How long to wait for the running attempts before something else is to be done."""
     if not waiting:
@@ -185,10 +192,13 @@ def _close_late_winner(task: "asyncio.Task[socket.socket]") -> None:
         task.result().close()
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socket.socket:
+async def _connect(loop: asyncio.AbstractEventLoop, hop: Hop) -> socket.socket:
+    endpoint = hop.endpoint
     sock = socket.socket(fileno=outgoing(endpoint).detach())
     sock.setblocking(False)
     try:
+        if hop.egress is not None:
+            bind_to(sock, hop.egress)
         await loop.sock_connect(sock, (str(endpoint.address), endpoint.port))
     except BaseException:
         sock.close()
@@ -196,10 +206,10 @@ async def _connect(loop: asyncio.AbstractEventLoop, endpoint: Endpoint) -> socke
     return sock
 
 
-async def dial_any(poller: Poller, client: Dialled, endpoints: Sequence[Endpoint], spare: Spare) -> None:
+async def dial_any(poller: Poller, client: Dialled, hops: Sequence[Hop], spare: Spare) -> None:
     """`race`, with the same ends as `dial`. Cancelling it gives the attempts up; nobody is told."""
     try:
-        sock = await race(asyncio.get_running_loop(), endpoints, spare)
+        sock = await race(asyncio.get_running_loop(), hops, spare)
         remote = _peer(sock)
     except OSError as error:
         client.dial_failed(error.errno or 0, "connect()")

@@ -6,7 +6,7 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from gateway.net.loop import READ, Handler, Poller, Resumable
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
 from gateway.net.sockets import Socket, address_of, endpoint_of, text_of
+from gateway.policy.egress import Egress, Hop
 from gateway.session.context import Context
 from gateway.session.tcp import Session, State
 
@@ -167,6 +168,22 @@ class Runner:
         """A relay is over: free its place and write it down."""
         self.left()
         relay.session.ended(relay.client.count, relay.target.count, end)
+
+    def ways_changed(self, usable: Callable[[Egress], bool], cut: Collection[str]) -> None:
+        """What is known of the uplinks has changed.
+
+        What is dialled by a lost one is dialled anew, by another if there is one; live sessions end if their uplink
+        is lost and in ``cut``.
+        """
+        for front in tuple(self.busy):
+            try:
+                front.ways_changed(usable)
+            except Exception as error:  # a bug costs its own session only
+                self.failed(front, error)
+        for relay in self._relays() if cut else ():
+            way = relay.session.way_out
+            if way is not None and way.uplink in cut and not usable(way):
+                self._end(relay.cut, f"uplink {way.uplink} went down")
 
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(self._step, self._sweep)
@@ -400,14 +417,20 @@ class Front:
         else:
             self._session.resolved(addresses)
 
-    def dial(self, endpoints: tuple[Endpoint, ...]) -> None:
+    def dial(self, hops: tuple[Hop, ...]) -> None:
         """Connect; one endpoint needs no task."""
         self._establishing()
         runner = self._runner
-        if len(endpoints) == 1:
-            self._waiting = dial(runner.poller, self, endpoints[0])
+        if len(hops) == 1:
+            self._waiting = dial(runner.poller, self, hops[0])
         else:
-            self._wait_for(dial_any(runner.poller, self, endpoints, runner.spare))
+            self._wait_for(dial_any(runner.poller, self, hops, runner.spare))
+
+    def ways_changed(self, usable: Callable[[Egress], bool]) -> None:
+        """What is known of the uplinks has changed: do not wait for an answer by one that is lost."""
+        if self._session.dials_by_lost_way(usable):
+            self._cancel()
+            self._session.redial()
 
     def run_command(self, command: str) -> None:
         """Start a command of ``sockd.conf``."""

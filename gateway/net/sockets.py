@@ -63,9 +63,11 @@ def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:
     return sock, name
 
 
-def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:
+def listening(endpoint: Endpoint, backlog: int, shared: bool, device: str = "", scope: int = 0) -> socket.socket:
     """A non-blocking listening TCP socket; ``shared`` lets several bind to one port (SO_REUSEPORT). Raises OSError.
 
+    With ``device`` only what comes in by that interface finds it (SO_BINDTODEVICE, socket(7)); ``scope`` is the
+    interface's index for a link-local address.
     TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE are inherited by the accepted sockets (Linux), which saves their setting.
     """
     family = _FAMILY[endpoint.address.version]
@@ -79,7 +81,10 @@ def listening(endpoint: Endpoint, backlog: int, shared: bool) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.bind((str(endpoint.address), endpoint.port))
+        if device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        where = (str(endpoint.address), endpoint.port)
+        sock.bind((*where, 0, scope) if scope else where)
         sock.listen(backlog)
     except OSError:
         sock.close()

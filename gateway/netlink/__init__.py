@@ -1,1 +1,1 @@
-"""What the kernel knows of its interfaces, addresses and routes."""
+"""What the kernel knows of its interfaces, addresses and routes, and what it should know."""

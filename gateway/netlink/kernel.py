@@ -1,35 +1,273 @@
-"""The one place that talks netlink; what it returns are plain values."""
+"""The one place that talks netlink: it reads the whole state, and carries out steps; what it returns are plain values.
 
-from typing import NamedTuple
+What is ours in the kernel is known by our protocol number alone. Tables and rules of the administrator are never
+touched, not even those in the ranges of our own numbers.
+"""
 
-from pyroute2.iproute.linux import IPRoute
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from types import TracebackType
+
+from pyroute2.iproute.linux import AsyncIPRoute
+from pyroute2.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+)
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import (
+    RTM_DELROUTE,
+    RTM_DELRULE,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTM_GETRULE,
+    RTM_NEWROUTE,
+    RTM_NEWRULE,
+)
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from gateway.address import Address, parse_address
 from gateway.errors import GatewayError
+from gateway.netlink.desired import MAIN, VERSIONS, Wanted
+from gateway.netlink.diff import Step, steps
+from gateway.netlink.messages import (
+    PROTOCOL,
+    Message,
+    address_of,
+    is_ours,
+    link_of,
+    route_message,
+    routes_of,
+    routes_query,
+    rule_message,
+    rule_of,
+)
+from gateway.netlink.model import InterfaceAddress as InterfaceAddress  # callers import it from here, too
+from gateway.netlink.model import KernelRoute, KernelState, Link, RoutingRule
+
+_TRIES = 5
+"""How often the state is read anew when it changed meanwhile (NLM_F_DUMP_INTR)."""
+
+_ADD = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+_REMOVE = NLM_F_REQUEST | NLM_F_ACK
+_LIST = NLM_F_REQUEST | NLM_F_DUMP
+_SKIP_STATISTICS = 8
+
+_KINDS = {
+    ("add", KernelRoute): (RTM_NEWROUTE, _ADD),
+    ("remove", KernelRoute): (RTM_DELROUTE, _REMOVE),
+    ("add", RoutingRule): (RTM_NEWRULE, _ADD),
+    ("remove", RoutingRule): (RTM_DELRULE, _REMOVE),
+}
+
+_NO_FAULT: Mapping[str, Collection[int]] = {
+    "add": {errno.EEXIST},
+    "remove": {errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL, errno.ENODEV},
+}
+"""What happens when somebody, or the kernel itself, was faster: a notice of the change is under way then."""
+
+_NO_INTERFACE = {errno.ENODEV, errno.ENETDOWN}
+
+_NO_FAMILY = {errno.EAFNOSUPPORT, errno.EOPNOTSUPP}
+"""From a kernel without IPv6, by which nothing can leave then."""
 
 
 class KernelRefused(GatewayError):
     """The kernel did not do what was asked; the message names the operation and the reason."""
 
 
-class InterfaceAddress(NamedTuple):
-    """An address of this host, and the length of its network's prefix."""
+class Kernel:
+    """A conversation with the kernel about the network namespace that it begins in; an async context manager."""
 
-    address: Address
-    prefix: int
+    def __init__(self) -> None:
+        self._netlink: AsyncIPRoute | None = None
+        self._names: dict[int, str] = {}
+
+    async def __aenter__(self) -> "Kernel":
+        """Raises KernelRefused."""
+        # Strict checking (Linux 4.20) is what makes the kernel heed the filters of a query.
+        netlink = AsyncIPRoute(strict_check=True, ext_ack=True)
+        try:
+            await netlink.setup_endpoint()
+        except OSError as error:
+            netlink.close()
+            raise KernelRefused(f"cannot open a netlink socket: {error.strerror}") from None
+        self._netlink = netlink
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
+
+    async def read(self, devices: Collection[str] | None = None) -> KernelState:
+        """What the kernel has now. Raises KernelRefused.
+
+        With names of interfaces, of main's routes only those by them: the kernel itself leaves out the others, so that
+        a routing daemon's thousands cost nothing.
+        """
+        try:
+            for _ in range(_TRIES):
+                state = await self._read_once(devices)
+                if state is not None:
+                    return state
+        except (NetlinkError, OSError) as error:
+            raise KernelRefused(f"cannot read the interfaces and routes of this host: {_reason(error)}") from None
+        raise KernelRefused("cannot read the interfaces and routes of this host: they change faster than they are read")
+
+    async def _read_once(self, devices: Collection[str] | None) -> KernelState | None:
+        """None when something changed in the middle of a list."""
+        whole = _Whole()
+        links = [link_of(message) async for message in self._list(_links_query(), RTM_GETLINK, whole)]
+        self._names = {link.index: link.name for link in links}
+        addresses = [address_of(message) async for message in self._list(ifaddrmsg(), RTM_GETADDR, whole)]
+        rules = [rule_of(message) async for message in self._list(fibmsg(), RTM_GETRULE, whole) if is_ours(message)]
+        state = KernelState(
+            tuple(links),
+            tuple(entry for entry in addresses if entry is not None),
+            tuple([route async for route in self._main_routes(_indexes(links, devices), whole)]),
+            tuple([route async for route in self._routes(whole, protocol=PROTOCOL)]),
+            tuple(rule for rule in rules if rule is not None),
+        )
+        return state if whole.intact else None
+
+    async def _main_routes(self, indexes: Iterable[int], whole: "_Whole") -> AsyncIterator[KernelRoute]:
+        for index in indexes:
+            async for route in self._routes(whole, table=MAIN, index=index):
+                # The kernel lists a route with several next hops when one of them is by this interface.
+                if route.table == MAIN and index in (0, route.index):
+                    yield route
+
+    async def _routes(
+        self, whole: "_Whole", *, table: int = 0, protocol: int = 0, index: int = 0
+    ) -> AsyncIterator[KernelRoute]:
+        for version in VERSIONS:
+            query = routes_query(version, table=table, protocol=protocol, index=index)
+            async for message in self._list(query, RTM_GETROUTE, whole):
+                # A kernel without IPv6 answers with the routes of IPv4.
+                if message["family"] == query["family"] and (not protocol or is_ours(message)):
+                    for route in routes_of(message):
+                        yield route
+
+    async def _list(self, query: Message, kind: int, whole: "_Whole") -> AsyncIterator[Message]:
+        async for message in await self._open().nlm_request(query, kind, _LIST, callback=whole.note):
+            yield message
+
+    def _open(self) -> AsyncIPRoute:
+        assert self._netlink is not None, "used outside of its context"
+        return self._netlink
+
+    async def apply(self, changes: Iterable[Step]) -> tuple[str, ...]:
+        """Carry out steps in their order; what went wrong, in words, one for each that failed. Raises KernelRefused.
+
+        A fault does not end it, as the steps are such that what comes later is safe without what came before.
+        Nothing is wrong when something is there already, or has gone already.
+        """
+        faults = []
+        lost: set[int] = set()
+        for step in changes:
+            try:
+                await self._carry_out(step)
+            except NetlinkError as error:
+                lost |= _lost_interface(step, error.code)
+                if not _is_harmless(step, error.code, lost):
+                    faults.append(f"cannot {step.verb} {self._words(step.item)}: {_reason(error)}")
+            except OSError as error:
+                raise KernelRefused(f"cannot {step.verb} {self._words(step.item)}: {_reason(error)}") from None
+        return tuple(faults)
+
+    async def _carry_out(self, step: Step) -> None:
+        kind, flags = _KINDS[step.verb, type(step.item)]
+        message = route_message(step.item) if isinstance(step.item, KernelRoute) else rule_message(step.item)
+        async for _ in await self._open().nlm_request(message, kind, flags):
+            pass
+
+    async def remove_all(self) -> tuple[str, ...]:
+        """Remove every route and rule of ours; what went wrong, as `apply`. Raises KernelRefused."""
+        state = await self.read(devices=())
+        own = Wanted(frozenset(state.own_routes), frozenset(state.own_rules))
+        return await self.apply(steps(own, Wanted()))
+
+    def _words(self, item: KernelRoute | RoutingRule) -> str:
+        """As ip-route(8) and ip-rule(8) would be told."""
+        if isinstance(item, RoutingRule):
+            return _rule_words(item)
+        device = self._names.get(item.index, f"interface {item.index}")
+        via = f" via {item.gateway}" if item.gateway is not None else ""
+        return f"the route {item.destination}{via} dev {device} of table {item.table}"
+
+
+class _Whole:
+    """Whether lists came whole, and nothing changed while the kernel wrote them."""
+
+    def __init__(self) -> None:
+        self.intact = True
+
+    def note(self, message: Message) -> bool:
+        """Look at one message; the answer tells pyroute2 to go on with it."""
+        if message["header"]["flags"] & NLM_F_DUMP_INTR:
+            self.intact = False
+        return False
+
+
+def _links_query() -> Message:
+    query = ifinfmsg()
+    query["attrs"] = [("IFLA_EXT_MASK", _SKIP_STATISTICS)]
+    return query
+
+
+def _indexes(links: Iterable[Link], devices: Collection[str] | None) -> Iterable[int]:
+    """What main's routes are asked for by: interfaces, or 0 for all of them."""
+    return (0,) if devices is None else [link.index for link in links if link.name in devices]
+
+
+def _lost_interface(step: Step, code: int) -> set[int]:
+    """The interface that has gone, or gone down, since the steps were worked out, if that is what the error says."""
+    return {step.item.index} if code in _NO_INTERFACE and isinstance(step.item, KernelRoute) else set()
+
+
+def _is_harmless(step: Step, code: int, lost: Collection[int]) -> bool:
+    """``lost`` are interfaces by which there is nothing to add any more: a route misses the one to its gateway, too."""
+    if isinstance(step.item, KernelRoute) and step.item.index in lost:
+        return True
+    return code in _NO_FAULT[step.verb] or (code in _NO_FAMILY and step.item.version == 6)
+
+
+def _reason(error: Exception) -> str:
+    """The kernel's own words where it has some, without its full stop."""
+    return str(error.args[1] if len(error.args) > 1 else error).rstrip(".")
+
+
+def _rule_words(rule: RoutingRule) -> str:
+    selectors: tuple[tuple[str, object], ...] = (("from", rule.source), ("to", rule.destination), ("oif", rule.oif))
+    told = [f"{word} {value}" for word, value in selectors if value is not None]
+    action = f"lookup {rule.table}" if rule.action == "lookup" else rule.action
+    return f"the IPv{rule.version} rule {rule.priority}: {' '.join(told)} {action}"
+
+
+def read_kernel() -> KernelState:
+    """What the kernel has now, for callers without an event loop. Raises KernelRefused; RuntimeError in a loop."""
+    return asyncio.run(_read_all())
+
+
+async def _read_all() -> KernelState:
+    async with Kernel() as kernel:
+        return await kernel.read()
 
 
 def own_addresses() -> tuple[InterfaceAddress, ...]:
-    """Every address that this host has now, of both families. Raises KernelRefused."""
-    found = []
-    try:
-        with IPRoute() as kernel:
-            for message in kernel.get_addr():
-                text = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
-                address = parse_address(text) if isinstance(text, str) else None
-                if address is not None:
-                    found.append(InterfaceAddress(address, int(message["prefixlen"])))
-    except (NetlinkError, OSError) as error:
-        raise KernelRefused(f"cannot list the addresses of this host: {error}") from None
-    return tuple(found)
+    """Every address that this host has now, of both families; for callers as of `read_kernel`. Raises KernelRefused."""
+    return asyncio.run(_read_addresses())
+
+
+async def _read_addresses() -> tuple[InterfaceAddress, ...]:
+    async with Kernel() as kernel:
+        return (await kernel.read(devices=())).addresses

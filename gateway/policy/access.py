@@ -10,14 +10,15 @@ from itertools import islice
 from operator import and_
 
 from gateway.address import Address, Name, embedded_ipv4, plain
-from gateway.config.rules import AccessFile, AccessRule, UserFile
+from gateway.config.rules import AccessFile, AccessRule
 from gateway.errors import ConfigError
 from gateway.policy.block import Block
 from gateway.policy.decision import NO_ADDRESS, NO_MATCH, Decision, Question, Result, for_embedded, guarded
 from gateway.policy.destination import Guard, GuardTable, Zone
 from gateway.policy.enforced import rule_problems
+from gateway.policy.membership import Membership
 from gateway.policy.pattern import VERSIONS
-from gateway.policy.users import UserSource, members_of
+from gateway.policy.users import UserSource
 from gateway.wire.constants import Method
 
 WHOLE = 16_384
@@ -36,9 +37,12 @@ MAX_KINDS = 64
 
 
 class AccessPolicy:
-    """Compiled rules; a session keeps the one that it began with. Only the contents of user files can change in it."""
+    """Compiled rules; a session keeps the one that it began with.
 
-    __slots__ = ("_blocks", "_guard", "_items", "_kinds", "_lifted", "_watched", "file", "guard", "users")
+    Only the contents of user files and the guard (`set_guard`) can change in it.
+    """
+
+    __slots__ = ("_blocks", "_guard", "_kinds", "_lifted", "_lists", "file", "guard", "users")
 
     def __init__(self, file: AccessFile, guard: Guard, users: UserSource, block_size: int) -> None:
         """Compile rules that are known to be enforceable, in blocks of this many; see `compile`."""
@@ -49,32 +53,43 @@ class AccessPolicy:
         self._lifted: dict[tuple[int, int], bool] = {}
         rules = file.rules
         self._blocks = tuple(Block(rules[start : start + block_size]) for start in range(0, len(rules), block_size))
-        self._items = frozenset(item for rule in rules for item in rule.users)
-        paths = {item.path for item in self._items if isinstance(item, UserFile)}
-        self._watched = {path: users.file(path) for path in paths}
+        self._lists = Membership((item for rule in rules for item in rule.users), users)
         self._kinds: list[tuple[str, tuple[int, ...]]] | None = None
         self._read_users()
 
     @classmethod
     def compile(
-        cls, file: AccessFile, guard: Guard, users: UserSource, block_size: int | None = None
+        cls,
+        file: AccessFile,
+        guard: Guard,
+        users: UserSource,
+        block_size: int | None = None,
+        *,
+        multihomed: bool = False,
     ) -> "AccessPolicy":
-        """The policy of a file.
+        """The policy of a file; ``multihomed`` as `rule_problems` takes it.
 
         Raises ConfigError with every line that can not be enforced: options that this version does not apply, unknown
         groups, user files that can not be read.
         """
-        problems = rule_problems(file.rules, users)
+        problems = rule_problems(file.rules, users, multihomed=multihomed)
         if problems:
             raise ConfigError(problems)
         if block_size is None:
             block_size = WHOLE if len(file.rules) <= WHOLE else BLOCK
         return cls(file, guard, users, block_size)
 
+    def set_guard(self, guard: Guard) -> None:
+        """Guard this from now on: addresses of the host come and go while the rules stay."""
+        self.guard = guard
+        self._guard = GuardTable(guard)
+        # Known by the ids of zones that are gone.
+        self._lifted.clear()
+
     def decide(self, question: Question) -> Decision:
         """The decision about a request; RESOLVE only for a name of which an address could be permitted."""
-        if self._watched:
-            self._refresh()
+        if self._lists.watched and self._lists.changed():
+            self._read_users()
         host = question.host
         if isinstance(host, str):
             return self._decide_name(question, host)
@@ -82,8 +97,8 @@ class AccessPolicy:
 
     def decide_address(self, question: Question, address: Address) -> Decision:
         """PERMIT or DENY for one of the addresses of the name that was asked for."""
-        if self._watched:
-            self._refresh()
+        if self._lists.watched and self._lists.changed():
+            self._read_users()
         host = question.host
         return self._decide_host(question, address, host if isinstance(host, str) else None)
 
@@ -92,8 +107,8 @@ class AccessPolicy:
 
         Where the rules know more than `MAX_KINDS` kinds of users that might, the answer is yes without a closer look.
         """
-        if self._watched:
-            self._refresh()
+        if self._lists.watched and self._lists.changed():
+            self._read_users()
         host = question.host
         name = host if isinstance(host, str) else None
         address = plain(host) if isinstance(host, Address) else None
@@ -182,18 +197,8 @@ class AccessPolicy:
 
     # User files
 
-    def _refresh(self) -> None:
-        changed = False
-        for path, seen in self._watched.items():
-            users = self.users.file(path)
-            if users is not seen:
-                self._watched[path] = users
-                changed = True
-        if changed:
-            self._read_users()
-
     def _read_users(self) -> None:
-        members = {item: members_of((item,), self.users) for item in self._items}
+        members = self._lists.members()
         for block in self._blocks:
             block.set_users(members)
         self._kinds = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gateway.config.rules import IdentLevel, SpecialCommand
 from gateway.policy.access import AccessPolicy
+from gateway.policy.router import Router
 from gateway.session.ports import Journal
 
 
@@ -34,3 +35,5 @@ class Context:
     passwords: bool = False
     no_identd: SpecialCommand | None = None
     bad_id: SpecialCommand | None = None
+    #: None on a single-homed server: the kernel's routes decide
+    router: Router | None = None

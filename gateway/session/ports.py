@@ -7,6 +7,7 @@ connection may cost. A test gives ports that write the calls down.
 from typing import Protocol
 
 from gateway.address import Endpoint, Name
+from gateway.policy.egress import Hop
 from gateway.session.record import Record
 
 
@@ -25,8 +26,8 @@ class Actions(Protocol):
     def resolve(self, name: Name) -> None:
         """Look a name up; answered by `resolved` or `lookup_failed`."""
 
-    def dial(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Connect to the first of these checked endpoints that answers; answered by `connected`, `connect_failed`."""
+    def dial(self, hops: tuple[Hop, ...]) -> None:
+        """Connect to the first that answers, each strictly by its way; answered by `connected`, `connect_failed`."""
 
     def run_command(self, command: str) -> None:
         """Run a shell command that a line of ``sockd.conf`` asks for; nothing waits for it."""

@@ -38,7 +38,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     host: str | None
     address: str | None
     port: int | None
+    #: where the outgoing connection is bound
     egress: str | None
+    #: the uplink that it left by, and why by this one; None on a single-homed server
+    uplink: str | None
+    way: str | None
     rule: str | None
     would_deny: str | None
     reason: str

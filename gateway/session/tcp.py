@@ -8,7 +8,7 @@ bug and raises. Success is sent only on the way from DIALING to RELAYING, which 
 import enum
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
 from gateway.address import Address, Endpoint, canonical_host, plain
@@ -17,6 +17,7 @@ from gateway.errors import BadName, RemoteProtocolError
 from gateway.policy.command import CommandRefused, Substitutions, expand
 from gateway.policy.decision import Decision, Question
 from gateway.policy.decision import Result as Verdict
+from gateway.policy.egress import Choice, Egress, Hop
 from gateway.session.context import Context
 from gateway.session.ports import Actions
 from gateway.session.record import Record, Result, escape
@@ -35,6 +36,8 @@ from gateway.wire.server import ServerEvent, ServerNegotiation
 
 MAX_ADDRESSES = 32
 """How many addresses of one name are checked and tried; the rest of a longer answer is ignored."""
+
+NO_ROUTE = "no line of sockd.route and no [external] interface is for this destination"
 
 
 class State(enum.IntEnum):
@@ -97,7 +100,9 @@ class Session:
         "_context",
         "_decision",
         "_egress",
+        "_endpoints",
         "_greeted",
+        "_hops",
         "_host",
         "_ident",
         "_method",
@@ -111,8 +116,10 @@ class Session:
         "_source_address",
         "_started",
         "_user",
+        "_way",
         "_words",
         "state",
+        "way_out",
     )
 
     def __init__(self, context: Context, actions: Actions, source: Address, client: str) -> None:
@@ -142,6 +149,12 @@ class Session:
         #: the address that was connected to, and where from
         self._address: str | None = None
         self._egress: str | None = None
+        #: what is to be connected to, and what of it can be
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._hops: tuple[Hop, ...] = ()
+        #: how the connection left; None where the kernel's routes decide
+        self.way_out: Egress | None = None
+        self._way: str | None = None
 
     # Events
 
@@ -240,6 +253,8 @@ class Session:
         else:
             self._address = self._host
         self._egress = egress
+        if self._context.router is not None:
+            _, self.way_out, self._way = next(hop for hop in self._hops if hop.endpoint.address == remote)
         what = self._words = self._what()
         self._context.journal.line("connected -- " + what)
         actions.send(self._answer(_new(Reply, (_SUCCEEDED, bound, None, False))))
@@ -247,6 +262,19 @@ class Session:
         self._enter(_RELAYING)
         self._forget()
         actions.start_relay(b"" if negotiation is None else negotiation.trailing_data)
+
+    def dials_by_lost_way(self, usable: Callable[[Egress], bool]) -> bool:
+        """Whether a way out that is being tried can not be used any more."""
+        if self.state is not _DIALING:
+            return False
+        return not all(hop.egress is None or usable(hop.egress) for hop in self._hops)
+
+    def redial(self) -> None:
+        """What was being dialled is given up: choose the ways out anew, for the same endpoints."""
+        self._expect(_DIALING, "redial")
+        hops = self._choose_ways(self._endpoints)
+        if hops:
+            self._actions.dial(hops)
 
     def connect_failed(self, number: int, call: str = "connect()") -> None:
         """The answer to `dial` when no endpoint answered: the errno, and the system call that gave it."""
@@ -318,6 +346,7 @@ class Session:
         """Drop what is of no use any more; an idle session costs memory for hours. Whoever asks for it is a bug."""
         del self._negotiation, self._actions, self._source_address
         self._request = self._question = self._permitted = None
+        self._endpoints = self._hops = ()
 
     def _advance(self, negotiation: ServerNegotiation) -> None:
         try:
@@ -438,10 +467,48 @@ class Session:
             self._dial(self._rule(), endpoints)
 
     def _dial(self, rule: AccessRule | None, endpoints: tuple[Endpoint, ...]) -> None:
+        hops = self._choose_ways(endpoints)
+        if not hops:
+            return
         if rule is not None and rule.command is not None:
-            self._run(rule.command, str(endpoints[0].address))
+            self._run(rule.command, str(hops[0].endpoint.address))
         self._enter(_DIALING)
-        self._actions.dial(endpoints)
+        self._actions.dial(hops)
+
+    # Ways out
+
+    def _choose_ways(self, endpoints: tuple[Endpoint, ...]) -> tuple[Hop, ...]:
+        """The endpoints that there is a way to; when there is none to any of them the session has ended."""
+        if self._context.router is None:
+            return tuple([_new(Hop, (endpoint, None, "")) for endpoint in endpoints])
+        self._endpoints = endpoints
+        choices = [(endpoint, self._choose_way(endpoint.address)) for endpoint in endpoints]
+        hops = self._hops = tuple(
+            [_new(Hop, (endpoint, *choice)) for endpoint, choice in choices if choice and choice.egress]
+        )
+        if not hops:
+            self._refuse_way(*choices[0])
+        return hops
+
+    def _choose_way(self, address: Address) -> Choice | None:
+        """The way to an address; None when no line and no default names one."""
+        router = self._context.router
+        assert router is not None
+        question = self._asked
+        decision = self._decision if self._permitted is None else self._permitted[address]
+        rule = None if decision is None else decision.rule
+        via, label = (None, "") if rule is None else (rule.options.via, rule.label)
+        name = question.host if isinstance(question.host, str) else None
+        route = router.route(address, name, question.user, via, label)
+        return None if route is None else router.choose(route, address.version)
+
+    def _refuse_way(self, endpoint: Endpoint, choice: Choice | None) -> None:
+        """Never by another way: the original's words for it (`spec/socks4.md` §4.3), and why."""
+        lost = f"***Cannot find appropriate interface to communicate with {endpoint.address}"
+        self._context.journal.line(lost if choice is None else f"{lost}: {choice.reason}")
+        reason = NO_ROUTE if choice is None else choice.reason
+        code = Reply5.NOT_ALLOWED if choice is None else Reply5.NETWORK_UNREACHABLE
+        self._end(Result.REFUSED, reason, f"refused -- {self._what()}", Reply(code))
 
     # Commands of sockd.conf
 
@@ -551,6 +618,8 @@ class Session:
             self._address,
             self._port if asked else None,
             self._egress,
+            None if self.way_out is None else self.way_out.uplink,
+            self._way,
             None if rule is None else rule.label,
             None if would_deny is None else would_deny.label,
             "" if decision is None else decision.reason,

@@ -65,6 +65,8 @@ def test_record_of_a_session_that_ran(gateway: Sockd, target: Peer, dialect: Dia
         "address": "127.0.0.1",
         "port": target.port,
         "egress": "{}:{}".format(*target.callers[0]),
+        "uplink": None,
+        "way": None,
         "rule": "sockd.conf:1",
         "reason": "permitted by sockd.conf:1",
         "result": "connected",

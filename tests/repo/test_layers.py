@@ -13,7 +13,7 @@ LAYERS = {
     "errors": 1, "place": 1, "address": 1, "services": 1, "__init__": 1,
     "config": 2, "wire": 2,
     "policy": 3,
-    "session": 4, "dns": 4,
+    "session": 4, "dns": 4, "uplink": 4,
     "net": 5, "netlink": 5, "control": 5, "system": 5,
     "daemon": 6, "client": 6,
     "cli": 7,
@@ -26,7 +26,7 @@ FRIENDS = {("errors", "place"), ("address", "errors"), ("place", "errors")}
 THIRD_PARTIES = {"pyroute2": "netlink", "daemon": "system", "msgspec": None, "dns": "dns", "setproctitle": "system"}
 """Package -> the only room that may import it; None: any room."""
 
-NO_OUTSIDE = {"wire", "config", "policy", "session", "dns"}
+NO_OUTSIDE = {"wire", "config", "policy", "session", "dns", "uplink"}
 OUTSIDE = {"socket", "select", "selectors", "asyncio", "time", "logging", "syslog", "subprocess", "threading", "signal"}
 """Sockets, clocks and logs come into those rooms by argument."""
 

@@ -30,6 +30,7 @@ from gateway.config.rules import (
 )
 from gateway.place import Place
 from gateway.services import Services
+from tests.support import ways
 
 PATH = "sockd.conf"
 NOWHERE = Place(PATH)
@@ -122,11 +123,7 @@ options = _filled(
     rate=_optional(_amounts),
     sessions=_optional(st.integers(1, 999_999_999)),
     quota=_optional(_filled(Quota, amount=_amounts, period=st.sampled_from(PERIODS))),
-    via=_optional(
-        st.lists(
-            st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,8}", fullmatch=True), min_size=1, max_size=3, unique=True
-        ).map(tuple)
-    ),
+    via=_optional(st.lists(ways.without_colons, min_size=1, max_size=3, unique=True).map(tuple)),
 )
 
 

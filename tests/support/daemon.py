@@ -44,6 +44,11 @@ class Sockd:
         return self.process.pid
 
     @property
+    def workers(self) -> list[int]:
+        """The processes that serve clients now."""
+        return [pid for pid in proc.tree(self.pid)[1:] if proc.name(pid).startswith("sockd: worker")]
+
+    @property
     def port(self) -> int:
         """The port of the first listening address."""
         return self.endpoints[0][1]
@@ -116,16 +121,18 @@ def sockd(
     addresses: Sequence[str] = ("127.0.0.1",),
     workers: int = 1,
     settings: Toml | None = None,
+    routes: str | None = None,
     prefix: Sequence[str] = (),
     descriptors: int | None = None,
 ) -> Iterator[Sockd]:
     """A daemon that is ready for connections; ended and checked on leaving.
 
-    ``settings`` adds to or replaces keys of gateway.toml by section; ``prefix`` is a command that runs another one,
-    such as ``ip netns exec NAME``; ``descriptors`` is its RLIMIT_NOFILE.
+    ``addresses`` empty: ``settings`` say where it listens. ``routes`` is the text of a sockd.route. ``settings`` adds
+    to or replaces keys of gateway.toml by section; ``prefix`` is a command that runs another one, such as ``ip netns
+    exec NAME``; ``descriptors`` is its RLIMIT_NOFILE.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_files(folder, rules, passwords, addresses, workers, settings or {})
+    write_files(folder, rules, passwords, addresses, workers, settings or {}, routes)
     limit = ("prlimit", f"--nofile={descriptors}:{descriptors}") if descriptors else ()
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
@@ -150,7 +157,7 @@ def _wait_ready(daemon: Sockd) -> list[tuple[str, int]]:
     ready = _READY.search(daemon.stderr())
     assert ready, f"sockd did not become ready (status {daemon.process.poll()}):\n{daemon.stderr()}"
     pairs = (endpoint.rpartition(":") for endpoint in ready["endpoints"].split(", "))
-    return [(host.strip("[]"), int(port)) for host, _, port in pairs]
+    return [(host.strip("[]"), int(port)) for host, _, port in pairs if port.isdecimal()]
 
 
 def write_files(
@@ -160,12 +167,13 @@ def write_files(
     addresses: Sequence[str] = ("127.0.0.1",),
     workers: int = 1,
     settings: Toml | None = None,
+    routes: str | None = None,
 ) -> Path:
     """Write gateway.toml, sockd.conf and the passwords file into a folder; returns the path of the first."""
     tables: dict[str, dict[str, object]] = {
-        "internal": {"addresses": list(addresses), "port": 0},
+        "internal": {"port": 0} | ({"addresses": list(addresses)} if addresses else {}),
         "files": {"access": "sockd.conf"},
-        "sockd": {"workers": workers},
+        "sockd": {"workers": workers, "status": "sockd.status"},
         "log": {"classic": str(folder / "sockd.log"), "json": str(folder / "sockd.json")},
     }
     (folder / "sockd.conf").write_text(rules)
@@ -174,6 +182,9 @@ def write_files(
         lines = (password_entry(user, secret) for user, secret in passwords.items())
         (folder / "passwords").write_text("".join(lines))
         (folder / "passwords").chmod(0o600)
+    if routes is not None:
+        tables["files"]["routes"] = "sockd.route"
+        (folder / "sockd.route").write_text(routes)
     for section, values in (settings or {}).items():
         tables.setdefault(section, {}).update(values)
     (folder / "gateway.toml").write_text(_toml(tables))

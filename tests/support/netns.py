@@ -62,13 +62,14 @@ def _setns(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def namespace(files: Mapping[str, str] | None = None) -> Iterator[Namespace]:
+def namespace(files: Mapping[str, str] | None = None, label: str = "") -> Iterator[Namespace]:
     """A new namespace with its loopback up; ``files`` are names and texts that stand in for those of /etc.
 
-    Whatever happens inside, the namespace, its files and the processes still in it are removed.
+    ``label`` ends its name, for people who look at a list of them. Whatever happens inside, the namespace, its files
+    and the processes still in it are removed.
     """
     _sweep()
-    space = Namespace(f"{_MARK}-{os.getpid()}-{next(_counter)}")
+    space = Namespace("-".join(filter(None, (_MARK, str(os.getpid()), str(next(_counter)), label))))
     try:
         _add(space.name)
         space.ip("link", "set", "lo", "up")

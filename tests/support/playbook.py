@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.address import Endpoint, Name
+from gateway.address import Address, Endpoint, Name
 from gateway.config.access import parse_access
 from gateway.config.rules import AccessFile, IdentLevel
 from gateway.policy.access import AccessPolicy
 from gateway.policy.destination import Guard
+from gateway.policy.egress import Egress, Hop, Standing, Uplink
+from gateway.policy.router import Router
 from gateway.services import parse_services
 from gateway.session.context import Context
 from gateway.session.record import Record
@@ -64,9 +66,14 @@ class LookedUp(NamedTuple):
 
 
 class Dialled(NamedTuple):
-    """These endpoints are to be tried."""
+    """These are to be tried."""
 
-    endpoints: tuple[Endpoint, ...]
+    hops: tuple[Hop, ...]
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where they lead."""
+        return tuple(hop.endpoint for hop in self.hops)
 
 
 class Ran(NamedTuple):
@@ -131,9 +138,9 @@ class Notebook:
         """As `Actions`."""
         self.done.append(LookedUp(name))
 
-    def dial(self, endpoints: tuple[Endpoint, ...]) -> None:
+    def dial(self, hops: tuple[Hop, ...]) -> None:
         """As `Actions`."""
-        self.done.append(Dialled(endpoints))
+        self.done.append(Dialled(hops))
 
     def run_command(self, command: str) -> None:
         """As `Actions`."""
@@ -197,8 +204,13 @@ Expected = Done | Answered | Recorded | Starting
 
 
 def dialled(*texts: str) -> Dialled:
-    """These endpoints, from their texts."""
-    return Dialled(tuple(map(endpoint, texts)))
+    """These endpoints, from their texts, by whatever way the kernel chooses."""
+    return Dialled(tuple(Hop(endpoint(text)) for text in texts))
+
+
+def dialled_by(egress: Egress, way: str, *texts: str) -> Dialled:
+    """These endpoints, all by that way out."""
+    return Dialled(tuple(Hop(endpoint(text), egress, way) for text in texts))
 
 
 def asked_ident(*texts: str) -> AskedIdent:
@@ -261,6 +273,23 @@ def ConnectFailed(number: int, call: str = "connect()") -> Event:
     return lambda play: play.session.connect_failed(number, call)
 
 
+def WaysChanged(*uplinks: Uplink) -> Event:
+    """These are the uplinks now; what is dialled by a lost one is dialled anew."""
+
+    def happen(play: "Playbook") -> None:
+        router = play.router
+        assert router is not None
+        router.update(uplinks)
+        if play.session.dials_by_lost_way(lambda egress: egress.source in _sources(uplinks)):
+            play.session.redial()
+
+    return happen
+
+
+def _sources(uplinks: tuple[Uplink, ...]) -> set[Address]:
+    return {source for uplink in uplinks if uplink.standing is not Standing.DOWN for source in uplink.sources}
+
+
 def TimedOut() -> Event:
     """The limit of the present state has passed."""
     return lambda play: play.session.timed_out()
@@ -303,6 +332,7 @@ class Playbook:
         guard: Guard | None = None,
         source: str = "10.1.2.3",
         minute: int = 0,
+        router: Router | None = None,
     ) -> None:
         self.now = 1000.0
         self.notebook = Notebook()
@@ -310,7 +340,7 @@ class Playbook:
         self._last = "the beginning"
         access = parsed(rules)
         context = Context(
-            policy=AccessPolicy.compile(access, guard or Guard(), users or Users()),
+            policy=AccessPolicy.compile(access, guard or Guard(), users or Users(), multihomed=router is not None),
             service_names=SERVICES.names,
             journal=self.notebook,
             clock=lambda: self.now,
@@ -323,7 +353,9 @@ class Playbook:
             passwords=passwords,
             no_identd=access.no_identd,
             bad_id=access.bad_id,
+            router=router,
         )
+        self.router = router
         where = address(source)
         self.session = Session(context, self.notebook, where, str(Endpoint(where, 40000)))
 

@@ -33,6 +33,14 @@ def tree(root: int) -> list[int]:
     return family
 
 
+def name(pid: int) -> str:
+    """What ps(1) shows under COMMAND; empty for a process that has gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+    except _GONE:
+        return ""
+
+
 def session_members(session: int) -> list[int]:
     """The live processes of a session (setsid(2)): who is left when its leader has gone."""
     return [pid for pid, fields in _all().items() if int(fields[3]) == session and fields[0] != "Z"]

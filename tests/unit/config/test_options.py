@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.address import Address
 from gateway.config.fields import BadField
 from gateway.config.options import AMOUNT_LIMIT, parse_option, print_options
 from gateway.config.rules import Hours, Options, Quota
@@ -27,7 +28,7 @@ EVERY_DAY = frozenset(range(7))
         ("quota", "1/week", Quota(1, "week")),
         ("quota", "100M/month", Quota(10**8, "month")),
         ("via", "wan1", ("wan1",)),
-        ("via", "wan2,eth0.100,192.0.2.1", ("wan2", "eth0.100", "192.0.2.1")),
+        ("via", "wan2,eth0.100,192.0.2.1", ("wan2", "eth0.100", Address(4, 0xC0000201))),
     ],
 )
 def test_values(name: str, value: str, parsed: object) -> None:
@@ -55,9 +56,9 @@ def test_values(name: str, value: str, parsed: object) -> None:
         ("quota", "5G", "quota='5G': an amount a day, week or month is expected, such as 5G/day"),
         ("quota", "5G/year", "quota='5G/year': an amount a day, week or month is expected"),
         ("quota", "0/day", "quota='0': a number of bytes above 0 is expected"),
-        ("via", "", "via='' is no name of an interface"),
-        ("via", "wan1,,wan2", "via='' is no name of an interface"),
-        ("via", "-wan", "via='-wan' is no name of an interface"),
+        ("via", "", "via=: '' is no way out: neither"),
+        ("via", "wan1,,wan2", "via=: '' is no way out: neither"),
+        ("via", "-wan", "via=: '-wan' is no way out: neither"),
         ("via", "wan1,wan1", "via= names 'wan1' twice"),
         (
             "speed",

@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 
-from gateway.address import Name
+from gateway.address import Address, Name
 from gateway.config.access import parse_access
 from gateway.config.printer import print_access, print_prefix, print_rule, print_settings
 from gateway.config.rules import (
@@ -16,7 +16,15 @@ from gateway.config.rules import (
     PortOperator,
     PortTest,
 )
-from gateway.config.settings import Settings, parse_settings
+from gateway.config.settings import (
+    ExternalSettings,
+    InternalSettings,
+    LiveSessions,
+    Probe,
+    Settings,
+    UplinkSettings,
+    parse_settings,
+)
 from tests.support.accessfiles import NOWHERE, PATH, SERVICES, files, unplaced
 
 TEN = AddressPattern(4, 10 << 24, 0xFF00_0000)
@@ -78,8 +86,45 @@ def test_the_unspecified_address_is_not_printed_as_a_command() -> None:
 def test_default_settings_are_printed_in_full() -> None:
     printed = print_settings(Settings())
     assert printed.startswith(
-        'dialect = "classic"\n\n[internal]\naddresses = ["127.0.0.1"]\nport = 1080\nnetworks = []\n'
+        'dialect = "classic"\nmultihomed = false\n\n'
+        '[internal]\ninterface = ""\naddresses = ["127.0.0.1"]\nport = 1080\nnetworks = []\n\n'
+        '[external]\ninterface = ""\npolicy_routing = true\nremove_at_exit = false\n'
     )
+    assert "uplinks" not in printed
     assert '\n[sockd]\nworkers = 0\nident = "off"\n' in printed
     assert "\nidle = 7200\n" in printed
     assert parse_settings(printed, "gateway.toml") == Settings()
+
+
+def test_uplinks_are_printed_without_what_they_take_from_elsewhere() -> None:
+    probes = (Probe("tcp", Address(6, 1), 443), Probe("dns", Address(4, 1), 53))
+    found = Settings(
+        uplinks={
+            "wan1": UplinkSettings("eth0", (Address(4, 2),), probes, LiveSessions.CUT),
+            "eth0.100": UplinkSettings(probes=()),
+        }
+    )
+    printed = (
+        '\n[uplinks.wan1]\ninterface = "eth0"\ngateways = ["0.0.0.2"]\n'
+        'probes = ["tcp ::1 443", "dns 0.0.0.1 53"]\nsessions = "cut"\n'
+        '\n[uplinks."eth0.100"]\ninterface = ""\ngateways = []\nprobes = []\n\n[files]\n'
+    )
+    assert printed in print_settings(found)
+
+
+def test_an_interface_is_printed_instead_of_the_addresses() -> None:
+    printed = print_settings(Settings(internal=InternalSettings(interface="eth1")))
+    assert '[internal]\ninterface = "eth1"\nport = 1080\n' in printed
+    assert "addresses" not in printed
+
+
+def test_one_way_out_is_printed_alone_and_several_as_a_list() -> None:
+    ways: tuple[tuple[tuple[str | Address, ...], str], ...] = (
+        (("wan1",), '"wan1"'),
+        ((Address(4, 1),), '"0.0.0.1"'),
+        (("wan1", Address(6, 1)), '["wan1", "::1"]'),
+    )
+    for words, printed in ways:
+        shown = print_settings(Settings(multihomed=True, external=ExternalSettings(interface=words)))
+        assert "multihomed = true\n" in shown
+        assert f"[external]\ninterface = {printed}\n" in shown

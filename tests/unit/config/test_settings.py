@@ -5,26 +5,33 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import gateway
 from gateway.address import Address
 from gateway.config.fields import mask_of
 from gateway.config.printer import print_settings
 from gateway.config.rules import AddressPattern, Dialect, IdentLevel
 from gateway.config.settings import (
     FACILITIES,
+    ExternalSettings,
     FilesSettings,
     InternalSettings,
+    LiveSessions,
     LogSettings,
+    Probe,
     Settings,
     SockdSettings,
     TimeoutsSettings,
+    UplinkSettings,
     examine_settings,
     parse_settings,
 )
 from gateway.errors import ConfigError
+from tests.support import ways
 from tests.support.manual import manual_examples, manual_text
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "config"
@@ -46,9 +53,12 @@ def test_an_empty_file_gives_the_defaults() -> None:
     found = parse_settings("", PATH)
     assert found == Settings(
         dialect=Dialect.CLASSIC,
-        internal=InternalSettings((Address(4, 0x7F000001),), 1080, ()),
-        files=FilesSettings("/etc/sockd.conf", ""),
-        sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid"),
+        multihomed=False,
+        internal=InternalSettings("", (Address(4, 0x7F000001),), 1080, ()),
+        external=ExternalSettings((), True, False, 20000, 20000, (), 5, 2, 3, 2, 30, LiveSessions.KEEP),
+        uplinks={},
+        files=FilesSettings("/etc/sockd.conf", "", ""),
+        sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid", "/run/sockd.status"),
         timeouts=TimeoutsSettings(30, 120, 7200, 10, 15, 60),
         log=LogSettings("syslog", "none", "daemon"),
     )
@@ -58,7 +68,9 @@ def test_every_key_is_understood() -> None:
     text = (VECTORS / "good" / "gateway.toml").read_text()
     assert parse_settings(text, PATH) == Settings(
         dialect=Dialect.Y1992,
+        multihomed=True,
         internal=InternalSettings(
+            "",
             (Address(4, 0xC0A80701), Address(6, 0xFD000007 << 96 | 1)),
             0,
             (
@@ -67,8 +79,33 @@ def test_every_key_is_understood() -> None:
                 AddressPattern(4, 0x0A090909, 0xFFFFFFFF),
             ),
         ),
-        files=FilesSettings("/etc/rules/sockd.conf", "/etc/sockd.passwords"),
-        sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid"),
+        external=ExternalSettings(
+            ("wan1", Address(4, 0xCB007107), "eth9"),
+            False,
+            True,
+            1000,
+            32000,
+            (
+                Probe("tcp", Address(4, 0xC6336401), 443),
+                Probe("tcp", Address(6, 0x20010DB8 << 96 | 1), 443),
+                Probe("dns", Address(4, 0xC0000235), 53),
+                Probe("dns", Address(4, 0xC0000235), 5353),
+            ),
+            0.5,
+            0.5,
+            100,
+            1,
+            0,
+            LiveSessions.CUT,
+        ),
+        uplinks={
+            "wan1": UplinkSettings(
+                "eth0", (Address(4, 0xC00002FE), Address(6, 0xFE80 << 112 | 1)), (), LiveSessions.KEEP
+            ),
+            "eth0.100": UplinkSettings("", (), None, None),
+        },
+        files=FilesSettings("/etc/rules/sockd.conf", "/etc/sockd.route", "/etc/sockd.passwords"),
+        sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid", "/etc/sockd.status"),
         timeouts=TimeoutsSettings(5, 0.5, 31_622_400, 10, 15, 60),
         log=LogSettings("/var/log/sockd.log", "stderr", "local7"),
     )
@@ -83,6 +120,8 @@ def test_every_mistake_is_shown_with_its_line() -> None:
 def test_settings_can_not_be_changed() -> None:
     with pytest.raises(AttributeError):
         parse_settings("", PATH).internal.port = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        parse_settings("[uplinks.wan1]", PATH).uplinks["wan1"] = UplinkSettings()  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +142,10 @@ def test_settings_can_not_be_changed() -> None:
         ("files", "passwords", '""', ""),
         ("files", "passwords", '"p"', "/etc/p"),
         ("files", "access", '"../a b"', "/etc/../a b"),
+        ("files", "routes", '""', ""),
+        ("files", "routes", '"r"', "/etc/r"),
+        ("sockd", "status", '""', ""),
+        ("sockd", "status", '"s"', "/etc/s"),
     ],
 )
 def test_values(table: str, key: str, toml: str, value: object) -> None:
@@ -143,6 +186,8 @@ def test_values(table: str, key: str, toml: str, value: object) -> None:
         ("log", "facility", '"DAEMON"'),
         ("log", "facility", "3"),
         ("files", "passwords", "0"),
+        ("files", "routes", "false"),
+        ("sockd", "status", "0"),
     ],
 )
 def test_values_of_the_wrong_kind_name_the_key_and_what_is_expected(table: str, key: str, toml: str) -> None:
@@ -229,6 +274,25 @@ def test_the_line_of_a_key_is_found_however_it_is_written(text: str, line: int) 
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("[uplinks.wan1]\n[uplinks.wan2]\nprobes = 1\n", 3, id="a table"),
+        pytest.param("[uplinks.wan1]\nprobes = []\n[uplinks.wan2]\nprobes = 1\n", 4, id="after another's"),
+        pytest.param("[uplinks.wan2]\nprobes = 1\n[uplinks.wan1]\nprobes = []\n", 2, id="before another's"),
+        pytest.param("[uplinks]\nwan1.probes = []\nwan2.probes = 1\n", 3, id="a dotted key"),
+        pytest.param("\nuplinks.wan2.probes = 1\n", 2, id="a dotted key at the top"),
+        pytest.param("[uplinks]\nwan1 = { probes = [] }\nwan2 = { probes = 1 }\n", 3, id="an inline table"),
+        pytest.param("uplinks = { wan1 = { probes = [] }, wan2 = { probes = 1 } }\n", 1, id="two in one line"),
+        pytest.param("[uplinks.'wan2']\nprobes = 1\n", 2, id="a name in quotes"),
+        pytest.param("[uplinks.wan2]\ninterface = 'probes'\nprobes = 1\n", 3, id="after a text that shows the key"),
+    ],
+)
+def test_the_line_of_a_key_of_an_uplink_is_found_however_it_is_written(text: str, line: int) -> None:
+    (fault,) = faults_of(text)
+    assert fault.startswith(f":{line}: uplinks.wan2.probes: ")
+
+
+@pytest.mark.parametrize(
     ("path", "access"),
     [("/etc/gateway.toml", "/etc/sockd.conf"), ("gateway.toml", "sockd.conf"), ("run/gateway.toml", "run/sockd.conf")],
 )
@@ -243,6 +307,9 @@ def test_names_of_files_are_taken_from_the_folder_of_the_settings(path: str, acc
         pytest.param("[log]\njson = 1\n", True, id="a mistake elsewhere"),
         pytest.param("dialect = 1\n", False, id="a mistake in the dialect"),
         pytest.param("[files]\naccess = 1\n", False, id="a mistake in the files"),
+        pytest.param("[files]\nroutes = 1\n", False, id="a mistake in the routes"),
+        pytest.param("multihomed = true\n", True, id="a contradiction"),
+        pytest.param("[uplinks.wan1]\nprobes = 1\n", True, id="a mistake in an uplink"),
         pytest.param("[files", False, id="no TOML"),
     ],
 )
@@ -267,9 +334,35 @@ def test_the_manual_describes_every_key_with_its_default() -> None:
     assert lines == written
 
 
+def test_the_manual_describes_every_key_of_an_uplink() -> None:
+    (section,) = re.findall(
+        r"^\.SS \[uplinks\.NAME\]$(.*?)^\.SS", manual_text("gateway.toml.5"), re.DOTALL | re.MULTILINE
+    )
+    assert re.findall(r"^\.TP\n\.B (\w+)$", section, re.MULTILINE) == list(UplinkSettings.__struct_fields__)
+
+
+def test_the_manual_says_how_long_a_failover_and_a_failback_take_with_the_defaults() -> None:
+    external = Settings().external
+    text = " ".join(manual_text("gateway.toml.5").split())
+    assert f"{external.fall * external.interval + external.timeout:g} with the defaults" in text
+    assert f"{external.rise * external.interval + external.failback:g} with the defaults" in text
+
+
 def test_the_examples_of_the_manual_are_understood() -> None:
     texts = manual_examples("gateway.toml.5")
-    assert [parse_settings(text, PATH).dialect.value for text in texts] == ["classic", "1992"]
+    found = [parse_settings(text, PATH) for text in texts]
+    assert [(example.dialect, example.multihomed) for example in found] == [
+        (Dialect.CLASSIC, False),
+        (Dialect.CLASSIC, True),
+        (Dialect.Y1992, False),
+    ]
+
+
+def test_the_starter_settings_are_understood_and_keep_every_file_in_their_own_folder() -> None:
+    path = Path(gateway.__file__).parent / "starter" / "gateway.toml"
+    found = parse_settings(path.read_text(), "/x/gateway.toml")
+    assert (found.files.access, found.sockd.status) == ("/x/sockd.conf", "/x/sockd.status")
+    assert not found.multihomed
 
 
 _prefixes = st.one_of(
@@ -285,7 +378,55 @@ _addresses = st.one_of(
     st.integers(0, 2**128 - 1).map(lambda number: Address(6, number)),
 )
 _seconds = st.one_of(st.integers(1, 10**6), st.floats(0.001, 10**6))
-_paths = st.text(min_size=1, max_size=20).filter(str.isprintable).map(lambda text: "/" + text)
+_visible = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+_paths = st.text(_visible, min_size=1, max_size=20).map(lambda text: "/" + text)
+_names = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,5}", fullmatch=True)
+_hosts = st.one_of(
+    st.integers(1, 0xDFFF_FFFF).map(lambda number: Address(4, number)),
+    st.integers(1, (0xFF << 120) - 1).map(lambda number: Address(6, number)),
+)
+_probes = st.lists(
+    st.builds(Probe, st.sampled_from(["tcp", "dns"]), _hosts, st.integers(1, 65535)), max_size=3, unique=True
+).map(tuple)
+_external = st.builds(
+    lambda times, **others: ExternalSettings(timeout=times[0], interval=times[1], **others),
+    times=st.tuples(_seconds, _seconds).map(sorted),
+    interface=st.lists(ways.words, max_size=3, unique=True).map(tuple),
+    policy_routing=st.booleans(),
+    remove_at_exit=st.booleans(),
+    table=st.integers(1000, 2**31),
+    priority=st.integers(1, 32000),
+    probes=_probes,
+    fall=st.integers(1, 100),
+    rise=st.integers(1, 100),
+    failback=st.one_of(st.integers(0, 86400), st.floats(0, 86400)),
+    sessions=st.sampled_from(LiveSessions),
+)
+_gateways = st.lists(_hosts, max_size=2, unique_by=lambda address: address.version).map(tuple)
+_uplinks = st.dictionaries(
+    _names.flatmap(lambda name: st.sampled_from([name, f"{name}.100"])),
+    st.builds(
+        UplinkSettings,
+        gateways=_gateways,
+        probes=st.one_of(st.none(), _probes),
+        sessions=st.one_of(st.none(), st.sampled_from(LiveSessions)),
+    ),
+    max_size=3,
+).flatmap(
+    # Names are at most ten bytes, so that these interfaces are nobody's names.
+    lambda tables: st.lists(st.booleans(), min_size=len(tables), max_size=len(tables)).map(
+        lambda renamed: {
+            name: msgspec.structs.replace(table, interface=f"interface-{number:05}" if other else "")
+            for number, ((name, table), other) in enumerate(zip(tables.items(), renamed, strict=True))
+        }
+    )
+)
+
+
+def _coherent(found: Settings) -> Settings:
+    return msgspec.structs.replace(found, multihomed=bool(found.external.interface or found.files.routes))
+
+
 _valid = st.builds(
     Settings,
     dialect=st.sampled_from(Dialect),
@@ -294,8 +435,13 @@ _valid = st.builds(
         addresses=st.lists(_addresses, min_size=1, max_size=3, unique=True).map(tuple),
         port=st.integers(0, 65535),
         networks=st.lists(_prefixes, max_size=3).map(tuple),
+    )
+    | st.builds(InternalSettings, interface=_names, port=st.integers(0, 65535)),
+    external=_external,
+    uplinks=_uplinks,
+    files=st.builds(
+        FilesSettings, access=_paths, routes=st.just("") | _paths, passwords=st.one_of(st.just(""), _paths)
     ),
-    files=st.builds(FilesSettings, access=_paths, passwords=st.one_of(st.just(""), _paths)),
     sockd=st.builds(
         SockdSettings,
         workers=st.integers(0, 64),
@@ -303,6 +449,7 @@ _valid = st.builds(
         sessions=st.integers(0, 10**9),
         user=st.text("abc-_\"\\'é", min_size=1),
         pidfile=_paths,
+        status=st.just("") | _paths,
     ),
     timeouts=st.builds(TimeoutsSettings, *[_seconds] * 6),
     log=st.builds(
@@ -311,13 +458,15 @@ _valid = st.builds(
         json=st.one_of(st.sampled_from(["stderr", "none"]), _paths),
         facility=st.sampled_from(sorted(FACILITIES)),
     ),
-)
+).map(_coherent)
 
 
 @given(_valid)
 @settings(max_examples=100, deadline=None)
 def test_what_is_printed_reads_back_as_the_same_settings(found: Settings) -> None:
-    assert parse_settings(print_settings(found), PATH) == found
+    read = parse_settings(print_settings(found), PATH)
+    assert read == found
+    assert list(read.uplinks) == list(found.uplinks)
 
 
 _scalars = st.one_of(
@@ -333,6 +482,8 @@ _scalars = st.one_of(
             '"1992"',
             "[]",
             '["::1"]',
+            '["wan1", "wan1"]',
+            '["dns ::1"]',
             "{a = 1}",
             "1979-05-27",
         ]
@@ -345,6 +496,9 @@ _keys = st.sampled_from(
         *Settings.__struct_fields__,
         *InternalSettings.__struct_fields__,
         *SockdSettings.__struct_fields__,
+        *ExternalSettings.__struct_fields__,
+        *UplinkSettings.__struct_fields__,
+        "uplinks.wan1.probes",
         "x",
         '"y z"',
         "log.json",
@@ -353,7 +507,9 @@ _keys = st.sampled_from(
 _statements = st.one_of(
     st.builds("{} = {}".format, _keys, _scalars),
     st.sampled_from(Settings.__struct_fields__).map("[{}]".format),
-    st.sampled_from(["", "# port = 1", "[[internal]]", "[log.x]"]),
+    st.sampled_from(
+        ["", "# port = 1", "[[internal]]", "[log.x]", "[uplinks.wan1]", "[uplinks.a.b]", "[[uplinks.wan2]]"]
+    ),
 )
 _toml = st.lists(_statements, max_size=8).map("\n".join)
 

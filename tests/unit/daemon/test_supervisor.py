@@ -1,4 +1,4 @@
-"""The first process: sockets that are opened before anything else, workers that are watched, an orderly end."""
+"""The first process: workers and warden that are watched, an orderly end."""
 
 import contextlib
 import os
@@ -12,95 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from gateway.address import Address
-from gateway.daemon.supervisor import open_listeners
-from gateway.errors import StartError
 from tests.support import proc
 from tests.support.daemon import PROGRAM, Sockd, sockd, write_files
 from tests.support.peers import Peer
 from tests.support.rawsocks import Wire, read_reply4, socks4
-from tests.support.rules import address
 from tests.support.waiting import eventually
-
-HERE = address("127.0.0.1")
-HERE6 = address("::1")
 
 
 def echo(connection: socket.socket) -> bytes | None:
     while data := connection.recv(1 << 16):
         connection.sendall(data)
     return None
-
-
-# Opening the sockets
-
-
-@contextlib.contextmanager
-def opened(addresses: list[Address], port: int, workers: int) -> Iterator[list[list[socket.socket]]]:
-    found = open_listeners(addresses, port, workers)
-    try:
-        yield found
-    finally:
-        for sockets in found:
-            for sock in sockets:
-                sock.close()
-
-
-def test_each_worker_has_a_socket_for_each_address_and_all_have_one_port() -> None:
-    with opened([HERE, HERE6], 0, 3) as found:
-        assert [len(sockets) for sockets in found] == [2, 2, 2]
-        names = [[sock.getsockname()[:2] for sock in sockets] for sockets in found]
-        port = names[0][0][1]
-        assert port
-        assert names == [[("127.0.0.1", port), ("::1", port)]] * 3
-        for sockets in found:
-            for sock in sockets:
-                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                assert not sock.get_inheritable()
-                assert not sock.getblocking()
-
-
-@pytest.mark.parametrize("shared", [False, True], ids=["a program as most are", "a program that shares its port"])
-def test_a_port_that_somebody_else_has_is_one_clear_line(shared: bool) -> None:
-    with socket.socket() as other:
-        if shared:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(StartError) as caught:
-            open_listeners([HERE], port, 2)
-    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use"
-
-
-def test_another_daemon_of_ours_has_the_port() -> None:
-    with opened([HERE], 0, 2) as found:
-        port = found[0][0].getsockname()[1]
-        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
-            open_listeners([HERE], port, 1)
-
-
-def test_a_port_of_connections_that_were_just_closed_is_free() -> None:
-    with opened([HERE], 0, 1) as found:
-        where = found[0][0].getsockname()
-        with socket.create_connection(where):
-            accepted, _ = found[0][0].accept()
-            accepted.close()
-    with opened([HERE], where[1], 1):
-        pass
-
-
-def test_an_address_that_is_not_ours_is_one_clear_line() -> None:
-    with pytest.raises(StartError) as caught:
-        open_listeners([address("192.0.2.77")], 1080, 1)
-    assert str(caught.value) == "cannot listen on 192.0.2.77:1080: Cannot assign requested address"
-
-
-def test_the_second_address_may_be_the_wrong_one_and_nothing_stays_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(StartError, match=r"cannot listen on \[2001:db8::77\]:\d+: "):
-        open_listeners([HERE, address("2001:db8::77")], 0, 2)
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # The real tree of processes
@@ -113,7 +35,7 @@ def target() -> Iterator[Peer]:
 
 
 def workers(daemon: Sockd) -> list[int]:
-    return proc.tree(daemon.pid)[1:]
+    return daemon.workers
 
 
 def session(daemon: Sockd, target: Peer) -> Wire:
@@ -261,6 +183,8 @@ def test_workers_are_nobody_and_hold_no_socket_of_each_other(tmp_path: Path) -> 
         listening = [_listening(pid, daemon.port) for pid in workers(daemon)]
         assert [len(found) for found in listening] == [1, 1]
         assert listening[0] != listening[1]
+        warden = next(pid for pid in proc.tree(daemon.pid) if proc.name(pid) == "sockd: warden")
+        assert _listening(warden, daemon.port) == set()
         if os.geteuid() == 0:
             for pid in workers(daemon):
                 status = Path(f"/proc/{pid}/status").read_text()

@@ -17,7 +17,7 @@ from gateway.address import Address
 from gateway.config.rules import AddressPattern
 from gateway.daemon import configuration
 from gateway.daemon.configuration import load
-from gateway.netlink.kernel import InterfaceAddress
+from gateway.netlink.model import InterfaceAddress, KernelState
 from gateway.policy.decision import Result
 from gateway.system.pidfile import PidFile
 from tests.support import proc
@@ -41,7 +41,7 @@ def target() -> Iterator[Peer]:
 
 
 def workers(daemon: Sockd) -> list[int]:
-    return proc.tree(daemon.pid)[1:]
+    return daemon.workers
 
 
 def is_served(port: int, target: Peer) -> bool:
@@ -76,9 +76,9 @@ def test_a_worker_is_replaced_whatever_signal_it_died_of(tmp_path: Path, target:
 # Nothing to be had
 
 REFUSING = """
-import errno, os, sys
+import errno, os, socket, sys
 first, last = {calls}
-count, real, me = 0, os.{name}, os.getpid()
+count, real, me = 0, {name}, os.getpid()
 def refuse(*arguments):
     global count
     if os.getpid() == me:
@@ -86,7 +86,7 @@ def refuse(*arguments):
         if first <= count <= last:
             raise OSError({number}, os.strerror({number}))
     return real(*arguments)
-os.{name} = refuse
+{name} = refuse
 from gateway.cli.sockd import main
 main(sys.argv[2:])
 """
@@ -103,8 +103,8 @@ def refusing(folder: Path, name: str, number: str, calls: tuple[int, int]) -> tu
 @pytest.mark.parametrize(
     ("name", "number", "calls", "words"),
     [
-        pytest.param("fork", "EAGAIN", (2, 3), "Resource temporarily unavailable", id="no process"),
-        pytest.param("pipe2", "EMFILE", (3, 4), "Too many open files", id="no descriptor"),
+        pytest.param("os.fork", "EAGAIN", (3, 4), "Resource temporarily unavailable", id="no process"),
+        pytest.param("socket.socketpair", "EMFILE", (5, 6), "Too many open files", id="no descriptor"),
     ],
 )
 def test_a_worker_that_can_not_be_started_is_tried_again_later(
@@ -122,7 +122,7 @@ def test_a_worker_that_can_not_be_started_is_tried_again_later(
 
 
 def test_while_one_worker_can_not_be_started_the_other_serves(tmp_path: Path, target: Peer) -> None:
-    with sockd(tmp_path, workers=2, prefix=refusing(tmp_path, "fork", "ENOMEM", (3, 1000))) as daemon:
+    with sockd(tmp_path, workers=2, prefix=refusing(tmp_path, "os.fork", "ENOMEM", (4, 1000))) as daemon:
         first, second = workers(daemon)
         with contextlib.ExitStack() as stack:
             wires = [stack.enter_context(Wire(daemon.port)) for _ in range(12)]
@@ -142,7 +142,7 @@ def test_while_one_worker_can_not_be_started_the_other_serves(tmp_path: Path, ta
 
 def test_the_first_start_without_a_process_is_one_clear_line(tmp_path: Path) -> None:
     path = write_files(tmp_path, "permit 127.0.0.0/8 127.0.0.0/8\n", workers=2)
-    command = [*refusing(tmp_path, "fork", "EAGAIN", (2, 2)), PROGRAM, "-d", "-f", str(path)]
+    command = [*refusing(tmp_path, "os.fork", "EAGAIN", (2, 2)), PROGRAM, "-d", "-f", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
@@ -198,10 +198,12 @@ def test_workers_do_not_hold_the_pid_file(tmp_path: Path) -> None:
     try:
         assert eventually(lambda: log.exists() and "ready -- " in log.read_text())
         family = proc.tree(number)
-        assert [str(pidfile) in links(pid) for pid in family] == [True, False, False]
-        os.kill(family[1], signal.SIGKILL)
-        assert eventually(lambda: family[1] not in proc.tree(number))
-        assert eventually(lambda: [str(pidfile) in links(pid) for pid in proc.tree(number)] == [True, False, False])
+        assert [str(pidfile) in links(pid) for pid in family] == [True, False, False, False]
+        for member in family[1:]:
+            os.kill(member, signal.SIGKILL)
+            assert eventually(lambda gone=member: gone not in proc.tree(number))  # type: ignore[misc]
+            assert eventually(lambda: len(proc.tree(number)) == len(family))
+            assert [str(pidfile) in links(pid) for pid in proc.tree(number)] == [True, False, False, False]
     finally:
         os.kill(number, signal.SIGTERM)
         assert eventually(lambda: not proc.tree(number))
@@ -291,7 +293,7 @@ def pattern(text: str) -> AddressPattern:
 def test_the_inside_of_a_gateway_that_listens_everywhere_is_every_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: str, inside: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(configuration, "own_addresses", lambda: OWN)
+    monkeypatch.setattr(configuration, "read_kernel", lambda: KernelState(addresses=OWN))
     found = load(settings(tmp_path, f"addresses = [{addresses}]\n"), print).policy
     assert sorted(map(str, found.guard.inside)) == sorted(map(str, map(pattern, inside)))
     for network in FOUR + SIX:
@@ -301,7 +303,7 @@ def test_the_inside_of_a_gateway_that_listens_everywhere_is_every_network(
 
 
 def test_networks_that_are_written_replace_those_of_a_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configuration, "own_addresses", lambda: OWN)
+    monkeypatch.setattr(configuration, "read_kernel", lambda: KernelState(addresses=OWN))
     found = load(settings(tmp_path, "addresses = ['0.0.0.0']\nnetworks = ['10.1.2.0/24']\n"), print)
     assert found.policy.guard.inside == (pattern("10.1.2.0/24"),)
 

@@ -11,6 +11,7 @@ from gateway.address import Address, Endpoint
 from gateway.net.dialer import ATTEMPT_DELAY, Spare, dial, dial_any, interleave, race
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.sockets import Socket
+from gateway.policy.egress import Hop
 from tests.support.playbook import endpoint
 from tests.support.rawsocks import LINGER_NONE
 from tests.unit.net.stage import Stage, descriptors
@@ -71,6 +72,11 @@ class Targets:
             sock.close()
 
 
+def hops(*endpoints: Endpoint) -> list[Hop]:
+    """By whatever way the kernel chooses."""
+    return list(map(Hop, endpoints))
+
+
 @pytest.fixture
 def targets() -> Iterator[Targets]:
     made = Targets()
@@ -84,7 +90,7 @@ def targets() -> Iterator[Targets]:
 def test_one_endpoint_that_answers(stage: Stage, targets: Targets) -> None:
     client = Client()
     where = targets.answering()
-    assert dial(stage.poller, client, where) is not None
+    assert dial(stage.poller, client, Hop(where)) is not None
     assert stage.until(lambda: client.socks)
     (sock,) = client.socks
     assert sock.getpeername() == ("127.0.0.1", where.port)
@@ -96,7 +102,7 @@ def test_one_endpoint_that_answers(stage: Stage, targets: Targets) -> None:
 def test_one_endpoint_that_refuses(stage: Stage, targets: Targets) -> None:
     before = descriptors()
     client = Client()
-    dial(stage.poller, client, targets.refusing())
+    dial(stage.poller, client, Hop(targets.refusing()))
     assert stage.until(lambda: client.failures) == [(errno.ECONNREFUSED, "connect()")]
     stage.rest(0.005)
     assert descriptors() == before
@@ -110,7 +116,7 @@ BROADCAST = endpoint("127.255.255.255:80")
 def test_one_endpoint_that_fails_at_once(stage: Stage) -> None:
     before = descriptors()
     client = Client()
-    assert dial(stage.poller, client, BROADCAST) is None, "None says that the client was told already"
+    assert dial(stage.poller, client, Hop(BROADCAST)) is None, "None says that the client was told already"
     assert client.failures == [(errno.ENETUNREACH, "connect()")]
     assert descriptors() == before
 
@@ -118,7 +124,7 @@ def test_one_endpoint_that_fails_at_once(stage: Stage) -> None:
 def test_giving_an_attempt_up_tells_nobody_and_closes(stage: Stage, targets: Targets) -> None:
     before = descriptors()
     client = Client()
-    attempt = dial(stage.poller, client, targets.silent())
+    attempt = dial(stage.poller, client, Hop(targets.silent()))
     open_now = descriptors()
     assert attempt is not None
     attempt.cancel()
@@ -133,8 +139,8 @@ def test_giving_an_attempt_up_tells_nobody_and_closes(stage: Stage, targets: Tar
 
 
 def test_the_families_take_turns_and_the_first_one_leads() -> None:
-    four = [endpoint(f"192.0.2.{n}:80") for n in (1, 2, 3)]
-    six = [endpoint(f"[2001:db8::{n}]:80") for n in (1, 2)]
+    four = hops(*(endpoint(f"192.0.2.{n}:80") for n in (1, 2, 3)))
+    six = hops(*(endpoint(f"[2001:db8::{n}]:80") for n in (1, 2)))
     assert interleave([*four, *six]) == [four[0], six[0], four[1], six[1], four[2]]
     assert interleave([six[0], *four, six[1]]) == [six[0], four[0], six[1], four[1], four[2]]
     assert interleave(four) == four
@@ -148,7 +154,7 @@ def test_the_first_that_answers_wins_and_no_other_is_tried(stage: Stage, targets
     before = descriptors()
     first = targets.answering()
     second = targets.answering()
-    sock = stage.run(race(stage.loop, [first, second]))
+    sock = stage.run(race(stage.loop, hops(first, second)))
     assert sock.getpeername()[1] == first.port
     assert descriptors() == before + 2 + 1
     sock.close()
@@ -157,7 +163,7 @@ def test_the_first_that_answers_wins_and_no_other_is_tried(stage: Stage, targets
 def test_a_dead_first_address_costs_no_time_when_it_refuses(stage: Stage, targets: Targets) -> None:
     started = stage.loop.time()
     second = targets.answering("::1")
-    sock = stage.run(race(stage.loop, [targets.refusing(), second]))
+    sock = stage.run(race(stage.loop, hops(targets.refusing(), second)))
     assert sock.getpeername()[1] == second.port
     assert stage.loop.time() - started < ATTEMPT_DELAY
     sock.close()
@@ -167,7 +173,7 @@ def test_a_silent_first_address_costs_a_quarter_of_a_second(stage: Stage, target
     silent, second = targets.silent(), targets.answering()
     before = descriptors()
     started = stage.loop.time()
-    sock = stage.run(race(stage.loop, [silent, second]))
+    sock = stage.run(race(stage.loop, hops(silent, second)))
     assert sock.getpeername()[1] == second.port
     assert ATTEMPT_DELAY * 0.9 < stage.loop.time() - started < ATTEMPT_DELAY * 3
     sock.close()
@@ -178,9 +184,9 @@ def test_a_silent_first_address_costs_a_quarter_of_a_second(stage: Stage, target
 def test_when_all_fail_the_last_failure_is_told(stage: Stage, targets: Targets) -> None:
     before = descriptors()
     with pytest.raises(OSError, match="Network is unreachable"):
-        stage.run(race(stage.loop, [targets.refusing(), targets.refusing(), BROADCAST]))
+        stage.run(race(stage.loop, hops(targets.refusing(), targets.refusing(), BROADCAST)))
     with pytest.raises(ConnectionRefusedError):
-        stage.run(race(stage.loop, [BROADCAST, targets.refusing()]))
+        stage.run(race(stage.loop, hops(BROADCAST, targets.refusing())))
     assert descriptors() == before
 
 
@@ -193,7 +199,7 @@ def test_without_an_address_the_host_is_unreachable(stage: Stage) -> None:
 def test_giving_the_race_up_closes_every_socket(stage: Stage, targets: Targets, after: float) -> None:
     silent = [targets.silent() for _ in range(3)]
     before = descriptors()
-    task = stage.loop.create_task(race(stage.loop, silent))
+    task = stage.loop.create_task(race(stage.loop, hops(*silent)))
     stage.rest(after)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -206,7 +212,7 @@ def test_giving_the_race_up_when_it_is_won_closes_the_winner(stage: Stage, targe
     where = targets.answering()
     before = descriptors()
     for turns in range(8):
-        task = stage.loop.create_task(race(stage.loop, [where]))
+        task = stage.loop.create_task(race(stage.loop, hops(where)))
         stage.turns(turns)
         if task.done():
             task.result().close()
@@ -222,7 +228,7 @@ def test_giving_the_race_up_when_it_is_won_closes_the_winner(stage: Stage, targe
 def test_several_endpoints_for_a_client(stage: Stage, targets: Targets) -> None:
     client = Client()
     where = targets.answering()
-    stage.run(dial_any(stage.poller, client, [targets.refusing(), where], Spare(4)))
+    stage.run(dial_any(stage.poller, client, hops(targets.refusing(), where), Spare(4)))
     (sock,) = client.socks
     assert client.remotes == [where.address]
     assert sock.getpeername()[1] == where.port
@@ -232,7 +238,7 @@ def test_several_endpoints_for_a_client(stage: Stage, targets: Targets) -> None:
 
 def test_several_endpoints_that_all_fail_for_a_client(stage: Stage, targets: Targets) -> None:
     client = Client()
-    stage.run(dial_any(stage.poller, client, [targets.refusing(), targets.refusing()], Spare(4)))
+    stage.run(dial_any(stage.poller, client, hops(targets.refusing(), targets.refusing()), Spare(4)))
     assert client.failures == [(errno.ECONNREFUSED, "connect()")]
 
 
@@ -259,7 +265,7 @@ def test_a_winner_that_is_reset_at_once_is_no_internal_error() -> None:
             loop.server = server
             where = endpoint(f"127.0.0.1:{server.getsockname()[1]}")
             before = descriptors()
-            loop.run_until_complete(dial_any(poller, client, [where, where], Spare(4)))
+            loop.run_until_complete(dial_any(poller, client, hops(where, where), Spare(4)))
             assert len(client.failures) + len(client.socks) == 1
             for sock in client.socks:
                 poller.close_later(sock.fileno(), sock)

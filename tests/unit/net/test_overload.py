@@ -21,6 +21,7 @@ from gateway.net.passwords import MAX_WAITING_PER_SOURCE, PasswordChecks
 from gateway.net.relay import COPY_BYTES, Relay
 from gateway.net.runner import BUSY_GRACE, PUT_OUT, Limits
 from gateway.net.shell import CommandRunner
+from gateway.policy.egress import Hop
 from tests.support.playbook import endpoint
 from tests.support.rawsocks import greeting, password, socks4, socks4a
 from tests.support.rules import address
@@ -218,7 +219,7 @@ def test_a_race_has_few_attempts_at_a_time_and_comes_to_its_last_address(stage: 
     with socket.create_server(("127.0.0.1", 0)) as server:
         good = endpoint("{}:{}".format(*server.getsockname()))
         before = descriptors()
-        task = stage.loop.create_task(race(stage.loop, [*dead, good]))
+        task = stage.loop.create_task(race(stage.loop, list(map(Hop, [*dead, good]))))
         seen = []
         assert stage.until(lambda: seen.append(descriptors() - before) or task.done())  # type: ignore[func-returns-value]
         sock = task.result()
@@ -234,7 +235,7 @@ def test_a_race_has_few_attempts_at_a_time_and_comes_to_its_last_address(stage: 
 def test_attempts_are_not_given_up_when_nobody_waits_for_their_place(stage: Stage, silent: Silent) -> None:
     dead = [silent.target() for _ in range(MAX_ATTEMPTS)]
     before = descriptors()
-    task = stage.loop.create_task(race(stage.loop, dead))
+    task = stage.loop.create_task(race(stage.loop, list(map(Hop, dead))))
     stage.rest(0.15)
     assert not task.done()
     assert descriptors() == before + MAX_ATTEMPTS
@@ -250,7 +251,7 @@ def test_attempts_are_not_given_up_when_nobody_waits_for_their_place(stage: Stag
 def test_a_long_race_that_is_given_up_closes_every_socket(stage: Stage, silent: Silent, after: float) -> None:
     dead = [silent.target() for _ in range(2 * MAX_ATTEMPTS)]
     before = descriptors()
-    task = stage.loop.create_task(race(stage.loop, dead))
+    task = stage.loop.create_task(race(stage.loop, list(map(Hop, dead))))
     stage.rest(after)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -265,7 +266,7 @@ def test_races_share_what_they_may_have_beyond_one_attempt_each(stage: Stage, si
     before = descriptors()
     dead = [[silent.target() for _ in range(3)] for _ in range(2)]
     plugs = descriptors() - before
-    tasks = [stage.loop.create_task(race(stage.loop, endpoints, spare)) for endpoints in dead]
+    tasks = [stage.loop.create_task(race(stage.loop, list(map(Hop, endpoints)), spare)) for endpoints in dead]
     seen = []
     for _ in range(10):
         stage.rest(0.002)

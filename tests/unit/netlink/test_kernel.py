@@ -1,5 +1,6 @@
-"""What the kernel says about the addresses of this host."""
+"""What the kernel says about this host, without changing anything."""
 
+import asyncio
 import os
 import socket
 
@@ -7,12 +8,17 @@ import pytest
 
 from gateway.errors import GatewayError
 from gateway.netlink import kernel
-from gateway.netlink.kernel import InterfaceAddress, KernelRefused, own_addresses
+from gateway.netlink.kernel import Kernel, KernelRefused, own_addresses, read_kernel
 from tests.support.rules import address
 
 
-def test_loopback_is_among_them_with_its_prefix() -> None:
-    assert InterfaceAddress(address("127.0.0.1"), 8) in own_addresses()
+def test_loopback_is_there_with_its_address() -> None:
+    state = read_kernel()
+    (loopback,) = [link for link in state.links if link.name == "lo"]
+    held = {(entry.address, entry.prefix): entry for entry in state.addresses if entry.index == loopback.index}
+    assert held[address("127.0.0.1"), 8].scope == "host"
+    assert loopback.running
+    assert loopback.up
 
 
 def test_what_can_be_bound_is_ours() -> None:
@@ -28,17 +34,56 @@ def test_asking_leaves_no_descriptor() -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         own_addresses()
+        read_kernel()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_kernel_that_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refusing:
-        def __init__(self) -> None:
-            raise PermissionError(1, "Operation not permitted")
+def test_a_loop_asks_for_itself() -> None:
+    async def both() -> bool:
+        async with Kernel() as conversation:
+            return await conversation.read() == await conversation.read()
 
-    monkeypatch.setattr(kernel, "IPRoute", Refusing)
-    with pytest.raises(KernelRefused) as caught:
-        own_addresses()
-    assert isinstance(caught.value, GatewayError)
-    assert str(caught.value).startswith("cannot list the addresses of this host: ")
-    assert "\n" not in str(caught.value)
+    assert asyncio.run(both())
+
+
+def test_only_routes_by_named_interfaces_are_listed() -> None:
+    async def by(devices: tuple[str, ...]) -> int:
+        async with Kernel() as conversation:
+            return len((await conversation.read(devices)).routes)
+
+    everywhere = tuple(link.name for link in read_kernel().links)
+    assert asyncio.run(by(())) == 0
+    assert asyncio.run(by(("gone0",))) == 0
+    assert asyncio.run(by(everywhere)) == len(read_kernel().routes)
+
+
+class Closed:
+    """A host without a netlink socket to give."""
+
+    def __init__(self, **_: bool) -> None:
+        self.closed = False
+
+    async def setup_endpoint(self) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_kernel_that_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "AsyncIPRoute", Closed)
+    for ask in (own_addresses, read_kernel):
+        with pytest.raises(KernelRefused) as caught:
+            ask()
+        assert isinstance(caught.value, GatewayError)
+        assert str(caught.value) == "cannot open a netlink socket: Operation not permitted"
+
+
+def test_a_state_that_never_holds_still_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(whole: kernel._Whole, _: object) -> bool:
+        whole.intact = False
+        return False
+
+    monkeypatch.setattr(kernel._Whole, "note", note)
+    with pytest.raises(KernelRefused, match="they change faster than they are read"):
+        read_kernel()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.address import Address, Name, plain
-from gateway.config.rules import AccessFile, AccessRule, Hours, Options, Quota
+from gateway.config.rules import AccessFile, AccessRule, AddressPattern, Hours, Options, Quota
 from gateway.errors import ConfigError
 from gateway.policy.access import AccessPolicy
 from gateway.policy.decision import Decision, Question, Result
@@ -25,6 +25,7 @@ from tests.support.rules import (
     addresses,
     file,
     files,
+    host,
     question,
     questions,
     rule,
@@ -509,6 +510,47 @@ class TestTheGuard:
         assert found.would_deny is not None
 
 
+class TestAnotherGuard:
+    """Addresses of the host come and go while its rules stay."""
+
+    ASKED = question("10.0.0.1", "198.51.100.9")
+
+    def test_what_is_guarded_from_now_on_is_refused_and_what_was_is_not(self) -> None:
+        compiled = policy(rule("permit ALL"), guard=Guard(frozenset({address("192.0.2.1")})))
+        was = question("10.0.0.1", "192.0.2.1")
+        assert compiled.decide(was).reason.startswith("guard: 192.0.2.1 is the gateway itself")
+        assert compiled.decide(self.ASKED).result is Result.PERMIT
+        fresh = Guard(frozenset({address("198.51.100.9")}))
+        compiled.set_guard(fresh)
+        assert compiled.guard is fresh
+        assert compiled.decide(was).result is Result.PERMIT
+        assert compiled.decide(self.ASKED).reason.startswith("guard: 198.51.100.9 is the gateway itself")
+        assert compiled.decide_address(self.ASKED, address("198.51.100.9")).result is Result.DENY
+
+    def test_loopback_stays_guarded(self) -> None:
+        compiled = policy(rule("permit ALL"), guard=self._inside("192.0.2.0/24"))
+        compiled.set_guard(NO_GUARD)
+        assert compiled.decide(question("10.0.0.1", "127.0.0.1")).reason.startswith("guard: ")
+
+    def test_which_line_names_a_zone_is_not_taken_from_a_zone_that_is_gone(self) -> None:
+        """Zones are known by their ids, which the next ones get; each pair of guards takes over those of another."""
+        compiled = policy(rule("permit ALL 198.0.0.0/7"))
+        for inside, result in 25 * (
+            ("198.0.0.0/7", Result.PERMIT),
+            ("198.0.0.0/7", Result.PERMIT),
+            ("198.51.100.0/24", Result.DENY),
+            ("198.51.100.0/24", Result.DENY),
+        ):
+            compiled.set_guard(self._inside(inside))
+            assert compiled.decide(self.ASKED).result is result
+
+    @staticmethod
+    def _inside(text: str) -> Guard:
+        found = host(text)
+        assert isinstance(found, AddressPattern)
+        return Guard(frozenset(), (found,))
+
+
 class TestCouldPermit:
     PASSWORD = Options(auth=frozenset({"password"}))
 
@@ -570,6 +612,15 @@ class TestCompiling:
         with pytest.raises(ConfigError) as caught:
             policy(line)
         assert str(caught.value) == message
+
+    def test_via_is_enforced_on_a_multihomed_server_only(self) -> None:
+        lines = file(rule("permit ALL", options=Options(via=("wan1",))))
+        compiled = AccessPolicy.compile(lines, NO_GUARD, USERS, multihomed=True)
+        found = compiled.decide(question("10.0.0.1", "192.0.2.1")).rule
+        assert found is not None
+        assert found.options.via == ("wan1",)
+        with pytest.raises(ConfigError, match=r"via= has no effect on a single-homed server"):
+            AccessPolicy.compile(lines, NO_GUARD, USERS)
 
     def test_all_of_them_are_reported_in_one_run(self) -> None:
         bad = rule("permit ALL", options=Options(sessions=1, quota=Quota(1, "day")), user="@wheel")

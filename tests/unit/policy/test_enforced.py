@@ -8,7 +8,9 @@ import pytest
 from gateway.config.rules import AccessRule, Hours, Options, Quota
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem
-from gateway.policy.enforced import UNENFORCED, rule_problems
+from gateway.policy.enforced import UNENFORCED, route_problems, rule_problems
+from tests.support.routes import line as route
+from tests.support.routes import route_file
 from tests.support.rules import USERS, Users, file, rule
 
 VALUES: dict[str, Any] = {
@@ -23,15 +25,26 @@ VALUES: dict[str, Any] = {
 }
 
 
-def messages(*rules: AccessRule, users: Users = USERS) -> list[str]:
-    return [str(problem) for problem in rule_problems(file(*rules).rules, users)]
+def messages(*rules: AccessRule, users: Users = USERS, multihomed: bool = False) -> list[str]:
+    return [str(problem) for problem in rule_problems(file(*rules).rules, users, multihomed=multihomed)]
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Options)])
 def test_every_option_is_either_enforced_or_refused(name: str) -> None:
     line = rule("deny ALL", options=Options(**{name: VALUES[name]}))
     wanted = [f"/etc/sockd.conf:1:1: {name}= is not enforced by this version; remove it"]
-    assert messages(line) == (wanted if name in UNENFORCED else [])
+    assert messages(line, multihomed=True) == (wanted if name in UNENFORCED else [])
+
+
+def test_via_is_refused_where_nothing_chooses_a_way_out() -> None:
+    line = rule("permit ALL", options=Options(via=("wan1",)))
+    wanted = (
+        "/etc/sockd.conf:2:1: via= has no effect on a single-homed server; set [external] interface or [files] routes "
+        "in gateway.toml"
+    )
+    assert messages(rule("permit ALL"), line) == [wanted]
+    assert [str(problem) for problem in rule_problems(file(rule("deny ALL"), line).rules, USERS)] == [wanted]
+    assert messages(rule("permit ALL"), line, multihomed=True) == []
 
 
 def test_report_on_a_permit_line_is_refused() -> None:
@@ -62,4 +75,14 @@ def test_a_user_file_with_mistakes_is_refused_by_the_line_that_names_it() -> Non
 
     assert messages(rule("permit ALL", user="/etc/good"), users=Broken()) == [
         "/etc/sockd.conf:1:1: Unable to open userfile (/etc/good): a line of more than 1023 characters"
+    ]
+
+
+def test_user_lists_of_routes_are_held_to_the_same() -> None:
+    lines = route_file(
+        route("wan1", user="fred,@staff,/etc/good"), route("wan1", user="@wheel,/etc/gone"), route("wan1")
+    )
+    assert [str(problem) for problem in route_problems(lines.rules, USERS)] == [
+        "/etc/sockd.route:2:1: unknown group @wheel",
+        "/etc/sockd.route:2:1: Unable to open userfile (/etc/gone): No such file or directory",
     ]

@@ -10,7 +10,8 @@ from gateway.session.record import Record, Result, escape, json_lines
 
 RECORD = Record(
     "2026-01-02T03:04:05.678Z", "68f0-1-a", "10.1.2.3:40000", "socks5", "connect", r"fr\xe9d", "password",
-    "example.com", "203.0.113.9", 443, "192.0.2.254:40001", "sockd.conf:3", None, "permitted by sockd.conf:3",
+    "example.com", "203.0.113.9", 443, "192.0.2.254:40001", "wan1", "wan1 by sockd.route:1",
+    "sockd.conf:3", None, "permitted by sockd.conf:3",
     Result.CONNECTED, 517, 1 << 40, 1.25, "the client closed",
 )  # fmt: skip
 
@@ -31,6 +32,8 @@ def test_a_record_is_one_line_of_json_with_every_field_by_name() -> None:
         "address": "203.0.113.9",
         "port": 443,
         "egress": "192.0.2.254:40001",
+        "uplink": "wan1",
+        "way": "wan1 by sockd.route:1",
         "rule": "sockd.conf:3",
         "would_deny": None,
         "reason": "permitted by sockd.conf:3",

@@ -30,7 +30,8 @@ SYSLOG = rf"<(\d+)>[A-Z][a-z]{{2}} [ 123]\d \d\d:\d\d:\d\d sockd\[{os.getpid()}\
 def record(number: int = 1) -> Record:
     return Record(
         "2026-01-02T03:04:05.678Z", f"t-{number:x}", "10.1.2.3:40000", "socks4", "connect", "fred", "none",
-        "203.0.113.9", "203.0.113.9", 80, "192.0.2.254:40001", "sockd.conf:1", None, "permitted by sockd.conf:1",
+        "203.0.113.9", "203.0.113.9", 80, "192.0.2.254:40001", None, None,
+        "sockd.conf:1", None, "permitted by sockd.conf:1",
         Result.CONNECTED, 1, 2, 0.5, "the client closed",
     )  # fmt: skip
 

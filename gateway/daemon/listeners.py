@@ -1,0 +1,126 @@
+"""The listening sockets: one a worker for each of the inside's addresses, as these come and go.
+
+They stay open here, so that what waits in the queue of a worker that died is served by its successor.
+"""
+
+import itertools
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from gateway.address import Endpoint
+from gateway.daemon.messages import MAX_LISTENERS, ListenAddress
+from gateway.errors import StartError
+from gateway.net.sockets import endpoint_of, listening
+
+BACKLOG = 4096
+_LINK_LOCAL = 0xFE80 >> 6
+"""The first ten bits of a link-local address (RFC 4291 §2.4)."""
+
+
+class _Opened(NamedTuple):
+    """The sockets of one address, a worker each, and their number, which is never used twice."""
+
+    number: int
+    sockets: tuple[socket.socket, ...]
+
+
+class Listeners:
+    """The sockets that the workers accept from."""
+
+    def __init__(self, workers: int, port: int, device: str, trouble: Callable[[str], None]) -> None:
+        """``device`` is the interface that clients must come in by, empty for any; ``trouble`` hears of failures."""
+        self._workers = workers
+        self._port = port
+        self._device = device
+        self._trouble = trouble
+        self._numbers = itertools.count(1)
+        self._open: dict[ListenAddress, _Opened] = {}
+        self._failed: dict[ListenAddress, str] = {}
+
+    def open_first(self, wanted: Sequence[ListenAddress]) -> None:
+        """Open them all; raises StartError when one can not be opened, and then none is."""
+        for place in wanted:
+            try:
+                self._add(place)
+            except OSError as error:
+                self.close()
+                raise StartError(f"cannot listen on {self._words(place)}: {error.strerror}") from None
+
+    def adjust(self, wanted: Sequence[ListenAddress]) -> bool:
+        """Open what is missing, close what is not wanted any more; whether anything changed."""
+        before = set(self._open)
+        for place in before.difference(wanted):
+            _close(self._open.pop(place).sockets)
+        for place in wanted[:MAX_LISTENERS]:
+            if place not in self._open:
+                self._try(place)
+        self._failed = {place: why for place, why in self._failed.items() if place in wanted}
+        return set(self._open) != before
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some could not be opened, so that another try may help."""
+        return bool(self._failed)
+
+    def _try(self, place: ListenAddress) -> None:
+        try:
+            self._add(place)
+        except OSError as error:
+            why = error.strerror or "unknown"
+            if self._failed.get(place) != why:
+                self._failed[place] = why
+                self._trouble(f"cannot listen on {self._words(place)}: {why}; it is tried again")
+        else:
+            self._failed.pop(place, None)
+
+    def _add(self, place: ListenAddress) -> None:
+        """One socket is opened alone first: with SO_REUSEPORT a second daemon of the same user would be let in."""
+        probe = self._listening(place, 1, shared=False)
+        self._port = probe.getsockname()[1]
+        probe.close()
+        sockets: list[socket.socket] = []
+        try:
+            for _ in range(self._workers):
+                sockets.append(self._listening(place, BACKLOG, shared=True))
+        except OSError:
+            _close(sockets)
+            raise
+        self._open[place] = _Opened(next(self._numbers), tuple(sockets))
+
+    def _listening(self, place: ListenAddress, backlog: int, shared: bool) -> socket.socket:
+        scope = place.interface if place.address.version == 6 and place.address.number >> 118 == _LINK_LOCAL else 0
+        return listening(Endpoint(place.address, self._port), backlog, shared, self._device, scope)
+
+    def _words(self, place: ListenAddress) -> str:
+        where = str(Endpoint(place.address, self._port))
+        return f"{where} of {self._device}" if self._device else where
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the open sockets, in the order of `of_worker`."""
+        return tuple(opened.number for opened in self._open.values())
+
+    def of_worker(self, index: int) -> list[socket.socket]:
+        """The open sockets of a worker; the first one is 0."""
+        return [opened.sockets[index] for opened in self._open.values()]
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """All of them."""
+        return [sock for opened in self._open.values() for sock in opened.sockets]
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Where clients connect now."""
+        return [endpoint_of(sock.getsockname()) for sock in self.of_worker(0)]
+
+    def close(self) -> None:
+        """Close them all here; workers keep theirs."""
+        _close(self.sockets)
+        self._open.clear()
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

@@ -1,0 +1,1 @@
+"""``make lab``: the lab for a person, with a running gateway and a prompt inside."""
