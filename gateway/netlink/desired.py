@@ -28,6 +28,7 @@ what it finds in main can only be a route by that device.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from gateway.address import Address
@@ -150,27 +151,39 @@ def _routes(
     table = bases.table + link.index
     versions = {address.version for address in addresses}
     gateways = {gateway.version: gateway for gateway in reversed(strict.gateways) if gateway.version in versions}
-    copies = [
+    found = [
         replace(route, table=table)
         for route in state.routes
         if route.index == link.index and not (route.destination.length == 0 and route.version in gateways)
     ]
-    yield from _one_each(copies)
-    for gateway in gateways.values():
-        yield _default(gateway, link, table, copies)
+    found += [_default(gateway, link, table) for gateway in gateways.values()]
+    near = [route.destination for route in found if route.gateway is None and route.destination.length]
+    yield from _one_each(chain.from_iterable(_with_way(route, near) for route in found))
+
+
+def _default(gateway: Address, link: Link, table: int) -> KernelRoute:
+    version = gateway.version
+    everything = Prefix(Address(version, 0), 0)
+    return KernelRoute(version, table, everything, gateway, link.index, False, UNIVERSE, None, NO_METRIC[version])
+
+
+def _with_way(route: KernelRoute, near: Iterable[Prefix]) -> Iterator[KernelRoute]:
+    """A route, and what the kernel wants so that it believes that the gateway is on the link.
+
+    A gateway can be configured that no network of the interface holds, or main can have one from the time when there
+    was such a network. For IPv6 "on the link" as a word is not enough: the kernel refuses it when main has the gateway
+    in another interface's network (``ip6_route_check_nh_onlink``), but it looks into the route's own table first.
+    """
+    gateway = route.gateway
+    known = gateway is None or is_link_local(gateway) or any(network.holds(gateway) for network in near)
+    by_word = gateway is not None and gateway.version == 4 and not known
+    yield replace(route, on_link=by_word)
+    if gateway is not None and not known and not by_word:
+        network = Prefix.host(gateway)
+        yield KernelRoute(6, route.table, network, None, route.index, False, UNIVERSE, None, NO_METRIC[6])
 
 
 def _one_each(routes: Iterable[KernelRoute]) -> Iterable[KernelRoute]:
     """One for each destination and metric, as the kernel wants it: of several next hops by one interface the lowest."""
     ordered = sorted(routes, key=lambda route: route.gateway or Address(0, 0), reverse=True)
     return {(route.destination, route.metric): route for route in ordered}.values()
-
-
-def _default(gateway: Address, link: Link, table: int, copies: Iterable[KernelRoute]) -> KernelRoute:
-    """The route that a configured gateway makes, also where no network of the interface holds it."""
-    version = gateway.version
-    near = is_link_local(gateway) or any(
-        route.gateway is None and route.destination.length and route.destination.holds(gateway) for route in copies
-    )
-    everything = Prefix(Address(version, 0), 0)
-    return KernelRoute(version, table, everything, gateway, link.index, not near, UNIVERSE, None, NO_METRIC[version])

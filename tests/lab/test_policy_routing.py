@@ -172,6 +172,30 @@ def test_a_gateway_that_no_network_holds_is_taken(host: Namespace, gateways: tup
     assert not ours(dump(host))
 
 
+def test_a_gateway_that_only_another_interface_has_a_network_for_is_taken(host: Namespace) -> None:
+    """As with an address of one cable's network used on the other as a single address."""
+    host.ip("addr", "add", "2001:db8:1::9/128", "dev", "wan2")
+    wishes = (strict("wan2", "2001:db8:1::1"),)
+    apply(host, wishes)
+    assert is_right(host, wishes)
+    assert [line for line in ours(dump(host)) if "default via 2001:db8:1::1 dev wan2" in line]
+
+
+def test_a_gateway_whose_network_has_gone_is_copied(host: Namespace) -> None:
+    """The kernel keeps such routes in main as long as the interface has another address."""
+    for held, net, via in (
+        ("172.30.0.1/16", "172.31.0.0/16", "172.30.0.9"),
+        ("2001:db8:30::1/64", "2001:db8:31::/64", "2001:db8:30::9"),
+    ):
+        host.ip("addr", "add", held, "dev", "wan1")
+        host.ip("route", "add", net, "via", via, "dev", "wan1")
+        host.ip("addr", "del", held, "dev", "wan1")
+    assert "172.31.0.0/16 via 172.30.0.9" in "".join(dump(host))
+    apply(host)
+    assert is_right(host)
+    assert [line for line in ours(dump(host)) if "172.31.0.0/16 via 172.30.0.9 dev wan1" in line]
+
+
 def test_routes_of_every_kind_in_main_are_copied_and_removed_again(host: Namespace) -> None:
     host.ip("route", "add", "172.16.0.0/16", "via", "inet6", "fe80::1", "dev", "wan1")
     host.ip("route", "add", "172.17.0.0/16", "via", "198.51.100.1", "dev", "wan1", "onlink", "src", "192.168.1.2")
@@ -179,13 +203,14 @@ def test_routes_of_every_kind_in_main_are_copied_and_removed_again(host: Namespa
     host.ip("route", "add", "172.18.0.0/16", *hops)
     host.ip("route", "add", "172.19.0.5", "dev", "wan1", "metric", "7")
     host.ip("route", "add", "unreachable", "172.20.0.0/16")
+    host.ip("route", "add", "172.21.0.0/16", "via", "inet6", "2001:db8:1::5", "dev", "wan1")
     host.ip("route", "add", "2001:db8:77::/48", "via", "2001:db8:99::1", "dev", "wan1", "onlink")
     host.ip("route", "add", "2001:db8:78::/48", "via", "fe80::1", "dev", "wan1", "src", "2001:db8:1::2")
     before = dump(host)
     apply(host)
     assert is_right(host)
     copies = [line for line in ours(dump(host)) if " 172." in line or "2001:db8:7" in line]
-    assert len(copies) == 7
+    assert len(copies) == 8
     assert ask(host, Kernel.remove_all) == ()
     assert dump(host) == before
 

@@ -116,6 +116,20 @@ def test_an_interface_that_is_named_twice_counts_once() -> None:
             id="a gateway that is on the link by decree",
         ),
         pytest.param(
+            [route("172.16.0.0/12", 2, "198.51.100.1")],
+            [route("172.16.0.0/12", 2, "198.51.100.1", on_link=True, table=10_002)],
+            id="a gateway whose network has gone since",
+        ),
+        pytest.param(
+            [route("2001:db8:9::/48", 2, "2001:db8:1::1", on_link=True), route("2001:db8:8::/48", 2, "2001:db8:1::1")],
+            [
+                route("2001:db8:1::1", 2, table=10_002),
+                route("2001:db8:9::/48", 2, "2001:db8:1::1", table=10_002),
+                route("2001:db8:8::/48", 2, "2001:db8:1::1", table=10_002),
+            ],
+            id="an IPv6 gateway that no network holds",
+        ),
+        pytest.param(
             [route("0.0.0.0/0", 2, "fe80::1")],
             [route("0.0.0.0/0", 2, "fe80::1", table=10_002)],
             id="an IPv6 gateway for IPv4",
@@ -169,8 +183,8 @@ COPIED6 = route("::/0", 2, "fe80::1", table=10_002)
         ),
         pytest.param(
             ["2001:db9::1"],
-            [COPIED, route("::/0", 2, "2001:db9::1", on_link=True, table=10_002)],
-            id="of IPv6, by decree on the link",
+            [COPIED, route("::/0", 2, "2001:db9::1", table=10_002), route("2001:db9::1", 2, table=10_002)],
+            id="of IPv6, with a route of its own where no network of the interface holds it",
         ),
     ],
 )
