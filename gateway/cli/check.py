@@ -6,7 +6,7 @@ no ports, no privileges. An interface that is named and does not exist is a warn
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.config.access import parse_access
@@ -15,28 +15,23 @@ from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, Dialect, RouteFile
 from gateway.config.settings import Settings, examine_settings
 from gateway.config.source import read_services, read_text
-from gateway.daemon.configuration import route_doubts
+from gateway.daemon.configuration import reference_doubts
 from gateway.daemon.host import read_passwords, user_files
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import KernelRefused, read_kernel
 from gateway.place import Problem, Severity
-from gateway.policy.enforced import rule_problems
+from gateway.policy.enforced import route_problems, rule_problems
 from gateway.policy.lint import lint
 from gateway.policy.routelint import route_lint
-from gateway.policy.routetable import RouteTable
 from gateway.services import Services
-
-Parsed = AccessFile | RouteFile | None
 
 
 class Findings(NamedTuple):
-    """What there is to say about one file: its problems in order, and what was understood if its text is right."""
+    """What there is to say about one file: its problems, and what was understood if its text is right."""
 
     path: str
     problems: tuple[Problem, ...]
     understood: str | None = None
-    #: what was read, if all of it is right
-    file: Parsed = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Problems go to stderr, the rest to stdout; 0 when no file has an error, else 1."""
     dialect, services = Dialect(arguments.dialect), read_services()
     findings = [found for path in arguments.files for found in check_file(path, dialect, services)]
-    problems = tuple(dict.fromkeys(problem for found in findings for problem in found.problems))
+    problems = _in_order(findings)
     for problem in problems:
         print(problem, file=sys.stderr)
     for found in findings:
@@ -78,7 +73,8 @@ def check_file(path: str, dialect: Dialect, services: Services) -> list[Findings
     """What is found in a file and, for a gateway.toml, in the files that it names."""
     if path.endswith(".toml"):
         return _check_settings(path, services)
-    return [_check_routes(path, dialect) if path.endswith(".route") else _check_access(path, dialect, services)]
+    _, found = _read_routes(path, dialect) if path.endswith(".route") else _read_access(path, dialect, services)
+    return [found]
 
 
 def _check_settings(path: str, services: Services) -> list[Findings]:
@@ -89,51 +85,55 @@ def _check_settings(path: str, services: Services) -> list[Findings]:
     if settings is None:
         return [Findings(path, problems)]
     findings = [Findings(path, problems, None if problems else print_settings(settings))]
-    access = _check_access(settings.files.access, settings.dialect, services, settings.multihomed)
-    findings.append(access)
+    access, found = _read_access(settings.files.access, settings.dialect, services, settings.multihomed)
+    findings.append(found)
     routes = None
-    if settings.multihomed and settings.files.routes:
-        routes = _check_routes(settings.files.routes, settings.dialect)
-        findings.append(routes)
-    findings.append(_check_references(settings, path, access.file, None if routes is None else routes.file))
+    if settings.files.routes:
+        routes, found = _read_routes(settings.files.routes, settings.dialect)
+        findings.append(found)
+    findings.append(_check_references(settings, path, access, routes))
     if settings.files.passwords:
         findings.append(_check_passwords(settings.files.passwords))
     return findings
 
 
-def _check_access(path: str, dialect: Dialect, services: Services, multihomed: bool = True) -> Findings:
-    """A file that is given alone may be for a multihomed server."""
+def _read_access(
+    path: str, dialect: Dialect, services: Services, multihomed: bool = True
+) -> tuple[AccessFile | None, Findings]:
+    """The file, if its grammar is right. One that is given alone may be for a multihomed server."""
     try:
         file = parse_access(read_text(path), path, services, dialect)
     except ConfigError as error:
-        return Findings(path, error.problems)
+        return None, Findings(path, error.problems)
     faults = rule_problems(file.rules, user_files(_say_nothing), multihomed=multihomed)
-    problems = (*file.warnings, *lint(file), *faults)
-    return Findings(path, _in_order(problems), print_access(file), file)
+    return file, Findings(path, (*file.warnings, *lint(file), *faults), print_access(file))
 
 
-def _check_routes(path: str, dialect: Dialect) -> Findings:
+def _read_routes(path: str, dialect: Dialect) -> tuple[RouteFile | None, Findings]:
+    """As `_read_access`."""
     try:
         file = parse_route(read_text(path), path, dialect)
-        RouteTable.compile(file, user_files(_say_nothing))
     except ConfigError as error:
-        return Findings(path, error.problems)
-    return Findings(path, _in_order((*file.warnings, *route_lint(file))), print_route(file), file)
+        return None, Findings(path, error.problems)
+    faults = route_problems(file.rules, user_files(_say_nothing))
+    return file, Findings(path, (*file.warnings, *route_lint(file), *faults), print_route(file))
 
 
-def _check_references(settings: Settings, path: str, access: Parsed, routes: Parsed) -> Findings:
-    """What both files say together, on a host with these interfaces."""
-    if not isinstance(access, AccessFile) or not (routes is None or isinstance(routes, RouteFile)):
-        return Findings(path, ())
+def _check_references(settings: Settings, path: str, access: AccessFile | None, routes: RouteFile | None) -> Findings:
+    """What the files that can be read say together, on a host with these interfaces."""
     try:
         kernel = read_kernel()
     except KernelRefused:
         return Findings(path, ())
-    return Findings(path, route_doubts(settings, path, routes, access, kernel))
+    rules = access or AccessFile(settings.files.access, ())
+    return Findings(path, reference_doubts(settings, path, routes, rules, kernel))
 
 
-def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(problems, key=lambda problem: problem.place))
+def _in_order(findings: Sequence[Findings]) -> tuple[Problem, ...]:
+    """Every problem once: file by file as they were looked at, and in the order of its lines."""
+    files = list(dict.fromkeys(found.path for found in findings))
+    problems = dict.fromkeys(problem for found in findings for problem in found.problems)
+    return tuple(sorted(problems, key=lambda problem: (files.index(problem.place.path), problem.place)))
 
 
 def _say_nothing(_line: str) -> None:

@@ -126,6 +126,13 @@ class Way(NamedTuple):
     choice: Choice
     candidates: tuple[Candidate, ...]
 
+    @property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The ways that are not taken, as they are written, and why not."""
+        taken = self.choice.egress
+        left = (one for one in self.candidates if one.egress is None or one.egress != taken)
+        return tuple((str(one.word), one.why or "another one comes first") for one in left)
+
 
 Ways = Mapping[Address, Way]
 
@@ -248,9 +255,7 @@ def _way_text(way: Way) -> Iterator[str]:
     egress = way.choice.egress
     leaves = "none" if egress is None else f"by {egress.device} from {egress.source}"
     yield f"  way out: {leaves}: {way.choice.reason}"
-    for candidate in way.candidates:
-        if candidate.egress is None or candidate.egress != egress:
-            yield f"    not by {candidate.word}: {candidate.why or 'another one comes first'}"
+    yield from (f"    not by {word}: {why}" for word, why in way.others)
 
 
 def _verdict_text(verdict: Verdict, listing: Listing) -> Iterator[str]:
@@ -303,7 +308,7 @@ def _way_json(way: Way | None) -> dict[str, Any]:
     leaves = (
         None if egress is None else {"uplink": egress.uplink, "device": egress.device, "source": str(egress.source)}
     )
-    others = [{"word": str(candidate.word), "why": candidate.why} for candidate in way.candidates if candidate.why]
+    others = [{"word": word, "why": why} for word, why in way.others]
     return {"way_out": {"egress": leaves, "reason": way.choice.reason, "against": others}}
 
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.address import Address
-from gateway.config.rules import RouteRule, UserFile, UserGroup, UserItem
+from gateway.config.rules import AddressPattern, RouteRule, UserFile, UserGroup, UserItem
 from gateway.daemon.configuration import load
 from gateway.daemon.outlook import Outlook, outlook
 from gateway.errors import ConfigError, GatewayError
 from gateway.policy.egress import Choice, Route
 from gateway.policy.explain import host_words
+from gateway.policy.pattern import VERSIONS, normal
 from gateway.policy.router import Router
 
 SETTINGS_PATH = "/etc/gateway.toml"
-VERSIONS = (4, 6)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,8 +108,9 @@ def _now(router: Router, route: Route) -> list[str]:
 
 
 def _versions(rule: RouteRule | None) -> Sequence[int]:
-    version = getattr(None if rule is None else rule.destination, "version", None)
-    return VERSIONS if version is None else (version,)
+    """The families that a line's destination has addresses of."""
+    destination = None if rule is None else normal(rule.destination)
+    return (destination.version,) if isinstance(destination, AddressPattern) else VERSIONS
 
 
 def _answer(choice: Choice) -> str:

@@ -86,17 +86,23 @@ def _say(line: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # A user file that fails later is reported through the journal, which exists only when the settings are known.
+    # What fails later is reported through the journal, which exists only when the settings are known.
     reports: list[Journal] = []
-    configuration = load(options.f, lambda line: reports[0].trouble(line) if reports else _say(line))
+
+    def report(line: str) -> None:
+        if reports:
+            reports[0].trouble(line)
+        else:
+            _say(line)
+
+    configuration = load(options.f, report)
     settings = configuration.settings
     level = _ident_level(options, settings.sockd.ident)
     account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
     workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
     descriptors = raise_descriptors()
     internal = settings.internal
-    # What can not be listened on later is the journal's, which there is by then; see `reports`.
-    listeners = Listeners(workers, internal.port, internal.interface, lambda line: reports[0].trouble(line))
+    listeners = Listeners(workers, internal.port, internal.interface, report)
     listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
     classic, records = open_sink(settings.log.classic), open_sink(settings.log.json)
     pidfile = None if options.d else _leave(settings, listeners.sockets, (classic, records))

@@ -42,15 +42,22 @@ class Child:
 class Children:
     """All of them; the order of the list is the order in which they are started."""
 
-    def __init__(self, journal: Journal, children: Iterable[Child], forsake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        children: Iterable[Child],
+        forsake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``forsake`` is called in each new process: it closes what only the parent should hold."""
         self.all = tuple(children)
         self._journal = journal
         self._forsake = forsake
+        self._clock = clock
 
     def start(self, child: Child) -> None:
         """Raises OSError when there is no descriptor or process to be had."""
-        child.started = time.monotonic()
+        child.started = self._clock()
         mine, theirs = channel()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -93,7 +100,7 @@ class Children:
             if child.pid and (status := _exit_status(child.pid)) is not None:
                 dead.append(child)
                 pid, child.pid = child.pid, 0
-                if time.monotonic() - child.started > 2 * LAST_DELAY:
+                if self._clock() - child.started > 2 * LAST_DELAY:
                     child.delay = FIRST_DELAY
                 self._postpone(child, f"{child.name} (process {pid}) {status}")
         return dead
@@ -102,7 +109,7 @@ class Children:
         """Those that were started because it was time for it."""
         started = []
         for child in self.all:
-            if not child.pid and child.due <= time.monotonic():
+            if not child.pid and child.due <= self._clock():
                 try:
                     self.start(child)
                     started.append(child)
@@ -113,12 +120,12 @@ class Children:
     def until_due(self) -> float | None:
         """Seconds until somebody may be started again; None when nobody is to be."""
         due = [child.due for child in self.all if not child.pid]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(due) - self._clock()) if due else None
 
     def _postpone(self, child: Child, why: str) -> None:
         """Say why, and start it later: each time twice as late."""
         self._journal.trouble(f"{why}; a new one starts in {child.delay:g} s")
-        child.due = time.monotonic() + child.delay
+        child.due = self._clock() + child.delay
         child.delay = min(LAST_DELAY, child.delay * 2)
 
     def stop(self, some: Iterable[Child]) -> None:
@@ -177,10 +184,19 @@ def _kill(pid: int, number: signal.Signals) -> None:
         pass
 
 
+NAME_BYTES = 15
+"""What the kernel keeps of the name of a process (proc(5), ``comm``; TASK_COMM_LEN)."""
+
+
+def process_name(name: str) -> str:
+    """What ps(1) shows of a child under COMMAND; no two workers of 99 look alike."""
+    whole = f"sockd: {name}"
+    return whole if len(whole) <= NAME_BYTES else f"sockd: {name.replace(' ', '')}"
+
+
 def _name_process(name: str) -> None:
-    """What ps(1) shows under COMMAND, 15 bytes of it (proc(5), ``comm``)."""
     try:
         with open("/proc/self/comm", "w") as comm:
-            comm.write(f"sockd: {name}")
+            comm.write(process_name(name))
     except OSError:
         pass  # without /proc it keeps the parent's

@@ -1,19 +1,23 @@
 """Every file of the daemon, read and checked together: all of it is good, or none of it is used."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from gateway.config.access import parse_access
 from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, RouteFile
-from gateway.config.settings import Settings, examine_settings
+from gateway.config.settings import Settings, examine_settings, uplink_settings
 from gateway.config.source import read_services, read_text
 from gateway.daemon.host import read_passwords, user_files
 from gateway.daemon.network import network_of
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import read_kernel
 from gateway.netlink.model import KernelState
-from gateway.place import Problem, Severity
+from gateway.place import Place, Problem, Severity
 from gateway.policy.access import AccessPolicy
 from gateway.policy.destination import Guard
 from gateway.policy.lint import lint
@@ -48,32 +52,45 @@ def load(path: str, report: Callable[[str], None]) -> Configuration:
     ``report`` is told later of user files that can not be read any more. Raises ConfigError with the mistakes of all
     files, and KernelRefused when the host's own addresses can not be learnt.
     """
-    settings, found = examine_settings(read_text(path), path)
-    problems = list(found)
-    if settings is None:
+    examined, found = examine_settings(read_text(path), path)
+    if examined is None:
+        raise ConfigError(found)
+    settings, problems = _anchored(examined), list(found)
+    services, kernel, users = read_services(), read_kernel(), user_files(report)
+    rules = _collected(problems, lambda: _rules(settings, services, kernel, users))
+    routing = _collected(problems, lambda: _routing(settings, users))
+    passwords = _collected(problems, lambda: _passwords(settings))
+    if rules is None or routing is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
-    services = read_services()
-    kernel = read_kernel()
-    users = user_files(report)
-    access = policy = passwords = routes = router = None
-    try:
-        access = parse_access(read_text(settings.files.access), settings.files.access, services, settings.dialect)
-        guard = guard_of(settings, kernel)
-        policy = AccessPolicy.compile(access, guard, users, multihomed=settings.multihomed)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        routes, router = _routing(settings, users)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        passwords = read_passwords(settings.files.passwords) if settings.files.passwords else None
-    except ConfigError as error:
-        problems += error.problems
-    if access is None or policy is None or any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigError(problems)
-    doubts = (*access.warnings, *lint(access), *route_doubts(settings, path, routes, access, kernel))
+    (access, policy), (routes, router) = rules, routing
+    of_routes = () if routes is None else (*routes.warnings, *route_lint(routes))
+    doubts = (*access.warnings, *lint(access), *of_routes, *reference_doubts(settings, path, routes, access, kernel))
     return Configuration(settings, services, access, policy, passwords, routes, router, kernel, doubts)
+
+
+_Read = TypeVar("_Read")
+
+
+def _collected(problems: list[Problem], read: Callable[[], _Read]) -> _Read | None:
+    """What was read; None when it is refused, and then its mistakes are among the problems."""
+    try:
+        return read()
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _rules(
+    settings: Settings, services: Services, kernel: KernelState, users: UserFiles
+) -> tuple[AccessFile, AccessPolicy]:
+    """``sockd.conf``. Raises ConfigError."""
+    path = settings.files.access
+    access = parse_access(read_text(path), path, services, settings.dialect)
+    return access, AccessPolicy.compile(access, guard_of(settings, kernel), users, multihomed=settings.multihomed)
+
+
+def _passwords(settings: Settings) -> PasswordFile | None:
+    return read_passwords(settings.files.passwords) if settings.files.passwords else None
 
 
 def guard_of(settings: Settings, kernel: KernelState) -> Guard:
@@ -92,18 +109,34 @@ def _routing(settings: Settings, users: UserFiles) -> tuple[RouteFile | None, Ro
     return routes, Router(table, settings.external.interface)
 
 
-def route_doubts(
+def _anchored(settings: Settings) -> Settings:
+    """The status file is written by a daemon that has left the folder in which it was started."""
+    written = settings.sockd.status
+    status = os.path.abspath(written) if written else ""
+    return replace(settings, sockd=replace(settings.sockd, status=status))
+
+
+def reference_doubts(
     settings: Settings, path: str, routes: RouteFile | None, access: AccessFile, kernel: KernelState
 ) -> tuple[Problem, ...]:
-    """What is doubtful about the ways out that these files name, on a host with these interfaces."""
-    if not settings.multihomed:
-        return ()
+    """The warnings about what the files name, and this host has not now. Those of ``path``, the settings, come last."""
     interfaces = {link.name for link in kernel.links}
     addresses = {entry.address for entry in kernel.addresses}
-    own = () if routes is None else (*routes.warnings, *route_lint(routes))
+    default = settings.external.interface
+    named = reference_problems(routes, access, default, settings.uplinks.keys(), interfaces, addresses, path)
+    missing = (text for name, text in _interfaces(settings) if name not in interfaces)
     return (
-        *own,
-        *reference_problems(
-            routes, access, settings.external.interface, settings.uplinks.keys(), interfaces, addresses, path
-        ),
+        *(named if settings.multihomed else ()),
+        *(Problem(Place(path), text, Severity.WARNING) for text in missing),
     )
+
+
+def _interfaces(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The interfaces that the settings themselves name, and what to say when one of them is missing."""
+    inside = settings.internal.interface
+    if inside:
+        yield inside, f"[internal] interface: there is no interface {inside} now; nobody can connect until it appears"
+    for name in settings.uplinks if settings.multihomed else ():
+        device = uplink_settings(settings, name).interface
+        missing = f"there is no interface {device} now; what goes by this uplink is refused until it appears"
+        yield device, f"[uplinks.{name}]: {missing}"

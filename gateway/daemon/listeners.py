@@ -37,10 +37,11 @@ class Listeners:
         self._numbers = itertools.count(1)
         self._open: dict[ListenAddress, _Opened] = {}
         self._failed: dict[ListenAddress, str] = {}
+        self._left_out = 0
 
     def open_first(self, wanted: Sequence[ListenAddress]) -> None:
         """Open them all; raises StartError when one can not be opened, and then none is."""
-        for place in wanted:
+        for place in self._bounded(wanted):
             try:
                 self._add(place)
             except OSError as error:
@@ -52,11 +53,20 @@ class Listeners:
         before = set(self._open)
         for place in before.difference(wanted):
             _close(self._open.pop(place).sockets)
-        for place in wanted[:MAX_LISTENERS]:
+        for place in self._bounded(wanted):
             if place not in self._open:
                 self._try(place)
         self._failed = {place: why for place, why in self._failed.items() if place in wanted}
         return set(self._open) != before
+
+    def _bounded(self, wanted: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
+        """As many as can be handed to a worker; those that are open already go first."""
+        left_out = max(0, len(wanted) - MAX_LISTENERS)
+        if left_out != self._left_out:
+            self._left_out = left_out
+            if left_out:
+                self._trouble(f"{self._device} has {len(wanted)} addresses: {left_out} of them are not listened on")
+        return sorted(wanted, key=lambda place: place not in self._open)[:MAX_LISTENERS]
 
     @property
     def incomplete(self) -> bool:

@@ -5,6 +5,8 @@ same, with the listening sockets that the worker should have. A message is alway
 that only the last one counts and one that is lost costs nothing.
 """
 
+import errno
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +21,12 @@ from gateway.policy.egress import Uplink
 READY = b"ready"
 """What a child says when its work has begun."""
 
+END = b"end"
+"""What the warden is told when nobody is served any more: it clears up and ends."""
+
 MAX_BYTES = 1 << 20
+"""Of one message. The kernel may take fewer (net.core.wmem_max, unix(7)); either is EMSGSIZE to the sender."""
+
 MAX_LISTENERS = 250
 """Descriptors in one message: the kernel passes at most 253 (SCM_MAX_FD, unix(7))."""
 
@@ -45,10 +52,13 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker works with; ``listeners`` number the sockets that come with it, in their order."""
+    """What a worker works with; ``listeners`` number the sockets that come with it, in their order.
+
+    None: none come, the worker keeps those that it has.
+    """
 
     network: Network
-    listeners: tuple[int, ...] = ()
+    listeners: tuple[int, ...] | None = None
 
 
 _networks = msgspec.json.Decoder(Network)
@@ -66,7 +76,7 @@ def channel() -> tuple[socket.socket, socket.socket]:
 
 def send_network(end: socket.socket, network: Network) -> None:
     """Raises BlockingIOError when the receiver does not keep up, and other OSErrors."""
-    end.send(msgspec.json.encode(network))
+    end.send(_bounded(msgspec.json.encode(network)))
 
 
 def receive_network(end: socket.socket) -> Network | bytes:
@@ -76,11 +86,28 @@ def receive_network(end: socket.socket) -> Network | bytes:
 
 
 def send_orders(end: socket.socket, orders: Orders, listeners: Sequence[socket.socket]) -> None:
-    """With the sockets that ``orders`` numbers. Raises BlockingIOError when the worker does not keep up."""
-    socket.send_fds(end, [msgspec.json.encode(orders)], [sock.fileno() for sock in listeners])
+    """With the sockets that ``orders`` numbers, `MAX_LISTENERS` at most.
+
+    Raises BlockingIOError when the worker does not keep up, and other OSErrors.
+    """
+    socket.send_fds(end, [_bounded(msgspec.json.encode(orders))], [sock.fileno() for sock in listeners])
 
 
 def receive_orders(end: socket.socket) -> tuple[Orders, list[int]] | None:
-    """The next orders, and the descriptors that came with them; None when the supervisor has gone. Raises OSError."""
-    data, descriptors, _, _ = socket.recv_fds(end, MAX_BYTES, MAX_LISTENERS)
+    """The next orders, and the descriptors that came with them; None when the supervisor has gone.
+
+    Raises OSError, EMFILE when there was no room for all of the descriptors: then none is kept.
+    """
+    data, descriptors, flags, _ = socket.recv_fds(end, MAX_BYTES, MAX_LISTENERS)
+    if flags & socket.MSG_CTRUNC:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return (_orders.decode(data), descriptors) if data else None
+
+
+def _bounded(data: bytes) -> bytes:
+    """What the receiver would get only a part of is not sent at all."""
+    if len(data) > MAX_BYTES:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    return data

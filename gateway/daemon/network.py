@@ -1,6 +1,6 @@
 """From what the kernel knows and the settings say to what the processes of the daemon need; pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from gateway.address import Address
@@ -9,7 +9,7 @@ from gateway.config.rules import AccessFile, AddressPattern, EgressWord, RouteFi
 from gateway.config.settings import Settings, UplinkSettings, uplink_settings
 from gateway.daemon.messages import ListenAddress, Network
 from gateway.netlink.facts import inside_networks, interface_addresses
-from gateway.netlink.model import KernelState
+from gateway.netlink.model import KernelState, Prefix
 from gateway.policy.egress import Uplink
 
 
@@ -25,17 +25,22 @@ def _inside(settings: Settings, state: KernelState) -> tuple[AddressPattern, ...
     if internal.networks:
         return internal.networks
     if internal.interface:
-        return tuple(_pattern(*prefix) for prefix in inside_networks(state, internal.interface))
-    return tuple(
-        _pattern(entry.address, entry.prefix)
-        for entry in state.addresses
-        if entry.address in internal.addresses or Address(entry.address.version, 0) in internal.addresses
-    )
+        found: Iterable[Prefix] = inside_networks(state, internal.interface)
+    else:
+        served = (entry for entry in state.addresses if _is_served(internal.addresses, entry.address))
+        found = (Prefix.around(entry.address, entry.prefix) for entry in served)
+    # "Everything" is no network: a guard for it would refuse every destination.
+    return tuple(map(_pattern, dict.fromkeys(prefix for prefix in found if prefix.length)))
 
 
-def _pattern(address: Address, length: int) -> AddressPattern:
-    mask = mask_of(address.version, length)
-    return AddressPattern(address.version, address.number & mask, mask)
+def _is_served(written: Collection[Address], address: Address) -> bool:
+    """Whether clients connect to an address of this host: it is written, or all of its family are."""
+    return address in written or Address(address.version, 0) in written
+
+
+def _pattern(prefix: Prefix) -> AddressPattern:
+    version, number = prefix.address
+    return AddressPattern(version, number, mask_of(version, prefix.length))
 
 
 def _listen(settings: Settings, state: KernelState) -> tuple[ListenAddress, ...]:
@@ -56,21 +61,18 @@ def written_words(settings: Settings, routes: RouteFile | None, access: AccessFi
 def uplinks_of(settings: Settings, words: Iterable[EgressWord], state: KernelState) -> Mapping[str, UplinkSettings]:
     """The uplinks that there are by now, by name: one for each name, and for each interface that has a named address.
 
-    A name that is the interface of another uplink is that uplink.
+    A name that is the interface of another uplink is that uplink. Of several interfaces with one address the first has
+    it, as in `gateway.netlink.desired`.
     """
-    found: dict[str, UplinkSettings] = {}
-    devices: set[str] = set()
+    by_device = {uplink_settings(settings, name).interface: name for name in settings.uplinks}
+    links = {link.index: link.name for link in state.links}
+    holders = {entry.address: links.get(entry.index, "") for entry in reversed(state.addresses)}
 
-    def add(name: str) -> None:
-        taken = uplink_settings(settings, name)
-        if name in settings.uplinks or taken.interface not in devices:
-            found.setdefault(name, taken)
-            devices.add(taken.interface)
+    def name_of(word: EgressWord) -> str:
+        if isinstance(word, str) and word in settings.uplinks:
+            return word
+        device = holders.get(word, "") if isinstance(word, Address) else word
+        return by_device.get(device, device)
 
-    names = {link.index: link.name for link in state.links}
-    holders = {entry.address: names.get(entry.index, "") for entry in state.addresses}
-    for word in words:
-        name = holders.get(word, "") if isinstance(word, Address) else word
-        if name:
-            add(name)
-    return MappingProxyType(found)
+    names = dict.fromkeys(filter(None, map(name_of, words)))
+    return MappingProxyType({name: uplink_settings(settings, name) for name in names})

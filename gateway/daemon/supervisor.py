@@ -16,7 +16,7 @@ from gateway.config.rules import IdentLevel
 from gateway.daemon.children import Child, Children
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.listeners import Listeners
-from gateway.daemon.messages import READY, Network, Orders, receive_network, send_orders
+from gateway.daemon.messages import END, READY, Network, Orders, receive_network, send_orders
 from gateway.daemon.network import network_of
 from gateway.daemon.warden import run_warden
 from gateway.daemon.worker import run_worker
@@ -58,8 +58,10 @@ class Supervisor:
         self._network = network_of(configuration.settings, configuration.kernel, ())
         self._births = 0
         self._ready: set[str] = set()
-        #: workers that have not got the last orders
+        #: workers that have not got the last orders, and the numbers of the sockets that each worker has
         self._behind: set[str] = set()
+        self._given: dict[str, tuple[int, ...]] = {}
+        self._faults: set[str] = set()
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
         self._waker, self._wakes = socket.socketpair()
@@ -83,13 +85,23 @@ class Supervisor:
                 pass
         finally:
             self._children.stop(self._workers)
-            self._children.stop([self._warden])
+            self._end_warden()
+
+    def _end_warden(self) -> None:
+        """The last one: what it keeps in the kernel holds for as long as anybody is served."""
+        channel = self._warden.channel
+        if channel is not None:
+            try:
+                channel.send(END)
+            except OSError:
+                pass  # it has gone, or is stopped: then a signal ends it
+        self._children.stop([self._warden])
 
     # The life of a child, in its own process
 
     def _live_as_warden(self, channel: socket.socket) -> None:
         self._listeners.close()
-        run_warden(self._configuration, self._journal, channel)
+        run_warden(self._configuration, self._journal, channel, self._network)
 
     def _live_as_worker(self, channel: socket.socket) -> None:
         prefix = f"{int(time.time()):x}-{self._births}"
@@ -117,7 +129,8 @@ class Supervisor:
             self._born(child)
         deadline = time.monotonic() + START_SECONDS
         while not self._ready.issuperset(child.name for child in some):
-            self._turn(max(0.0, deadline - time.monotonic()))
+            self._turn(min(RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
+            self._order_all()
             if _ENDING.intersection(self._signals):
                 return False
             if time.monotonic() >= deadline or self._children.bury():
@@ -129,6 +142,7 @@ class Supervisor:
         self._births += 1
         self._selector.register(child.channel, selectors.EVENT_READ, partial(self._listen_to, child))
         if child is not self._warden:
+            self._given.pop(child.name, None)
             self._behind.add(child.name)
             self._order_all()
 
@@ -136,6 +150,8 @@ class Supervisor:
         """One turn; whether it is time to end."""
         self._turn(self._patience())
         received, self._signals = self._signals, []
+        if _ENDING.intersection(received):
+            return True  # before the deaths are counted: the signal may have gone to the whole group
         if signal.SIGHUP in received:
             self._journal.trouble("SIGHUP: this version reads its files at start only; restart it to load them")
         for child in self._children.bury():
@@ -145,7 +161,7 @@ class Supervisor:
         if self._listeners.incomplete:
             self._listen_anew()
         self._order_all()
-        return bool(_ENDING.intersection(received))
+        return False
 
     def _patience(self) -> float | None:
         due = self._children.until_due()
@@ -165,7 +181,8 @@ class Supervisor:
         channel = child.channel
         assert channel is not None
         try:
-            message = receive_network(channel)
+            # A worker has clients' bytes in its hands: what it may say is one word.
+            message = receive_network(channel) if child is self._warden else channel.recv(len(READY))
         except BlockingIOError:
             return
         except OSError:
@@ -195,16 +212,33 @@ class Supervisor:
 
     def _order_all(self) -> None:
         """Tell the workers that have not heard it what is the case now."""
-        orders = Orders(self._network, self._listeners.numbers)
         for index, worker in enumerate(self._workers):
-            if worker.name in self._behind and worker.channel is not None:
-                try:
-                    send_orders(worker.channel, orders, self._listeners.of_worker(index))
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    pass  # it has gone; its successor is told at birth
+            if (
+                worker.name in self._behind
+                and worker.channel is not None
+                and self._order(index, worker.name, worker.channel)
+            ):
                 self._behind.discard(worker.name)
+
+    def _order(self, index: int, name: str, channel: socket.socket) -> bool:
+        """Whether a worker has heard it, or has gone. Sockets go with it only if they are others than it has."""
+        numbers = self._listeners.numbers
+        known = self._given.get(name) == numbers
+        orders = Orders(self._network, None if known else numbers)
+        try:
+            send_orders(channel, orders, [] if known else self._listeners.of_worker(index))
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            return True  # its successor is told at birth
+        except OSError as error:
+            fault = f"cannot tell {name} what the host's networks are now: {error.strerror}"
+            if fault not in self._faults:
+                self._faults.add(fault)
+                self._journal.trouble(f"{fault}; it is tried again")
+            return False
+        self._given[name] = numbers
+        return True
 
 
 def _noted(_number: int, _frame: object) -> None:

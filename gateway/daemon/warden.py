@@ -5,74 +5,120 @@ not so. What it finds goes to the supervisor, whole, whenever it has changed. It
 """
 
 import asyncio
-import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
+from typing import Any, Protocol
 
 from gateway.address import Address
-from gateway.config.rules import EgressWord
-from gateway.config.settings import Settings, UplinkSettings, uplink_settings
+from gateway.config.fields import prefix_length
+from gateway.config.settings import Settings, UplinkSettings
 from gateway.daemon.configuration import Configuration
-from gateway.daemon.messages import READY, Network, send_network
+from gateway.daemon.messages import END, READY, Network, send_network
 from gateway.daemon.network import network_of, uplinks_of, written_words
-from gateway.daemon.status import write_status
+from gateway.daemon.status import StatusFile
+from gateway.daemon.uplinks import Ask, Uplinks
 from gateway.net.probe import probe_round
 from gateway.netlink.desired import Bases, Strict, Wanted, desired
-from gateway.netlink.diff import steps
-from gateway.netlink.facts import facts_of
+from gateway.netlink.diff import Step, steps
 from gateway.netlink.kernel import Kernel, KernelRefused
-from gateway.netlink.model import KernelState
+from gateway.netlink.model import KernelState, Prefix
 from gateway.netlink.watch import Watch
-from gateway.policy.egress import Egress
+from gateway.policy.egress import Uplink
 from gateway.system.journal import Journal
-from gateway.uplink.facts import Facts
-from gateway.uplink.health import Health, Thresholds
+from gateway.system.privileges import CAP_NET_ADMIN, has_capability
 
 SETTLE_SECONDS = 0.02
 """Changes come in flocks; so long they gather before the kernel is read."""
 
 RETRY_SECONDS = 5.0
-"""After the kernel refused something, or the supervisor did not listen."""
+"""After something failed: the kernel refused it, the supervisor did not listen, the disk was full."""
+
+
+class Netlink(Protocol):
+    """Who reads the kernel's state and changes it: `gateway.netlink.kernel.Kernel`."""
+
+    async def read(self, devices: Callable[[KernelState], Collection[str]] | None) -> KernelState:
+        """What the kernel has now. Raises KernelRefused."""
+
+    async def apply(self, changes: Iterable[Step]) -> tuple[str, ...]:
+        """What went wrong. Raises KernelRefused."""
+
+    async def remove_all(self) -> tuple[str, ...]:
+        """What went wrong. Raises KernelRefused."""
+
+
+class Log(Protocol):
+    """Who writes down what happens: `gateway.system.journal.Journal`."""
+
+    def line(self, text: str) -> None:
+        """What the administrator may want to know."""
+
+    def trouble(self, text: str) -> None:
+        """What the administrator has to know."""
+
+    def timestamp(self) -> str:
+        """Now, as RFC 3339 in UTC."""
 
 
 class Warden:
-    """The uplinks, what is known of each, and who is told of it."""
+    """Made and used in a running event loop."""
 
-    def __init__(self, configuration: Configuration, journal: Journal, channel: socket.socket, kernel: Kernel) -> None:
-        self._settings = configuration.settings
-        multihomed = configuration.settings.multihomed
-        self._words = (
-            written_words(configuration.settings, configuration.routes, configuration.access) if multihomed else ()
-        )
-        self._devices = _devices(self._settings, self._words)
-        self._journal = journal
+    def __init__(
+        self,
+        configuration: Configuration,
+        log: Log,
+        channel: socket.socket,
+        kernel: Netlink,
+        *,
+        privileged: bool,
+        before: Network,
+        ask: Ask = probe_round,
+        clock: Callable[[], float] = time.monotonic,
+        retry: float = RETRY_SECONDS,
+    ) -> None:
+        """``privileged``: it may change the kernel's rules; ``before`` is what a predecessor told the supervisor;
+        ``retry`` seconds after what failed it is tried again.
+        """
+        settings = self._settings = configuration.settings
+        words = written_words(settings, configuration.routes, configuration.access) if settings.multihomed else ()
+        self._words = words
+        self._log = log
         self._channel = channel
         self._kernel = kernel
-        self._rules = multihomed and configuration.settings.external.policy_routing and os.geteuid() == 0
+        wants_rules = settings.multihomed and settings.external.policy_routing
+        self._keeps_rules = wants_rules and privileged
+        self._clears_rules = settings.multihomed and not wants_rules and privileged
+        if wants_rules and not privileged:
+            log.line("without CAP_NET_ADMIN routing tables and rules are left as they are")
+        self._clock = clock
+        self._retry = retry
         self._loop = asyncio.get_running_loop()
         self._state = KernelState()
-        self._health: dict[str, Health] = {}
-        self._facts: dict[str, Facts] = {}
-        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._uplinks = Uplinks(settings.external, ask, self._spawn, clock, log.line, self.wake, before.uplinks)
+        self._status = StatusFile(settings.sockd.status)
+        #: what the supervisor knows, and what the status file says
         self._told: Network | None = None
+        self._written: Network | None = None
+        self._is_ready = False
+        self._left_out = 0
         self._faults: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._ready = False
+        self._bug: BaseException | None = None
 
     async def run(self) -> None:
-        """Until it is cancelled."""
-        if self._settings.multihomed and self._settings.external.policy_routing and not self._rules:
-            self._journal.line("not root: routing tables and rules are left as they are")
+        """Until it is cancelled; what a probe raises is a bug, and ends it."""
         while True:
             self._changed.clear()
-            retry = not await self._reconcile()
-            if retry:
-                self._wake_in(RETRY_SECONDS)
+            self._say(await self._reconcile())
+            if self._faults:
+                self._wake_in(self._retry)
             await self._changed.wait()
+            if self._bug is not None:
+                raise self._bug
             await asyncio.sleep(SETTLE_SECONDS)
 
     def wake(self) -> None:
@@ -91,152 +137,171 @@ class Warden:
         self._alarm = None
         self.wake()
 
-    # What is the case
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
 
-    async def _reconcile(self) -> bool:
-        """Read, work out, change, tell; whether all of it succeeded."""
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """An uplink that nobody probes any more would stand as it is for ever."""
+        if not task.cancelled():
+            self._bug = task.exception()
+            self.wake()
+
+    # One round
+
+    async def _reconcile(self) -> frozenset[str]:
+        """Read, work out, change, tell; what failed, in words."""
         try:
             self._state = await self._kernel.read(self._devices)
         except KernelRefused as error:
-            self._say(frozenset({str(error)}))
-            return False
+            return frozenset({str(error)})
         uplinks = uplinks_of(self._settings, self._words, self._state)
-        self._observe(uplinks)
-        faults = await self._keep_rules(uplinks) if self._rules else frozenset()
-        self._say(faults)
-        return self._tell() and not faults
+        self._uplinks.observe(uplinks, self._state)
+        if self._uplinks.due is not None:
+            self._wake_in(self._uplinks.due - self._clock())
+        faults = await self._keep_rules(uplinks)
+        return frozenset(filter(None, (*faults, self._tell(self._uplinks.known), self._write_down(), self._greet())))
 
-    def _observe(self, uplinks: Mapping[str, UplinkSettings]) -> None:
-        for name in self._health.keys() - uplinks.keys():
-            self._drop(name)
-        now = time.monotonic()
-        for name, taken in uplinks.items():
-            facts = self._facts[name] = facts_of(self._state, taken.interface, taken.gateways)
-            health = self._health.get(name)
-            if health is None:
-                health = self._health[name] = self._begin(name, taken)
-            self._log(health.observe(facts, now))
-            self._log(health.tick(now))
-        due = [health.due for health in self._health.values() if health.due is not None]
-        if due:
-            self._wake_in(min(due) - now)
+    async def _keep_rules(self, uplinks: Mapping[str, UplinkSettings]) -> tuple[str, ...]:
+        """What failed. Nobody leaves by an uplink that has changed before its rules have."""
+        changes = steps(_own(self._state), self._wanted(uplinks)) if self._keeps_rules or self._clears_rules else ()
+        if not changes:
+            return ()
+        if self._told is not None:
+            known = [uplink for uplink in self._uplinks.known if uplink in self._told.uplinks]
+            if len(known) < len(self._told.uplinks):
+                self._tell(known)
+        try:
+            return await self._kernel.apply(changes)
+        except KernelRefused as error:
+            return (str(error),)
 
-    def _begin(self, name: str, taken: UplinkSettings) -> Health:
-        external = self._settings.external
-        thresholds = Thresholds(external.fall, external.rise, external.failback)
-        if taken.probes:
-            self._probing[name] = self._loop.create_task(self._probe(name, taken))
-        return Health(name, taken.interface, thresholds, bool(taken.probes))
+    def _wanted(self, uplinks: Mapping[str, UplinkSettings]) -> Wanted:
+        """Nothing, on a multihomed server that is to leave the kernel alone: what an earlier start left is removed."""
+        if not self._keeps_rules:
+            return Wanted()
+        settings = self._settings
+        wanted = desired(_strict(settings, uplinks), self._state, _bases(settings), _networks(settings))
+        if wanted.left_out != self._left_out:
+            self._left_out = wanted.left_out
+            self._log.line(f"{wanted.left_out} networks are too many for rules of their own: see [internal] networks")
+        return wanted
 
-    def _drop(self, name: str) -> None:
-        """Nothing names it any more: its address went to another interface, or away."""
-        self._journal.line(f"uplink {name} is gone: it has no address any more that a file names")
-        del self._health[name], self._facts[name]
-        task = self._probing.pop(name, None)
-        if task is not None:
-            task.cancel()
+    def _devices(self, state: KernelState) -> Collection[str]:
+        """The interfaces of which every route matters."""
+        uplinks = uplinks_of(self._settings, self._words, state).values()
+        return {self._settings.internal.interface, *(taken.interface for taken in uplinks)} - {""}
 
-    async def _probe(self, name: str, taken: UplinkSettings) -> None:
-        """Ask the targets of an uplink, again and again, by that uplink."""
-        external = self._settings.external
-        while True:
-            health, facts = self._health.get(name), self._facts.get(name)
-            if health is not None and facts is not None and facts.running and facts.sources:
-                generation = health.generation
-                ways = {source.version: Egress(name, facts.device, source) for source in reversed(facts.sources)}
-                answered, detail = await probe_round(taken.probes or (), ways, external.timeout)
-                before = health.uplink
-                self._log(health.probed(generation, answered, detail, time.monotonic()))
-                if health.uplink != before:
-                    self.wake()
-            await asyncio.sleep(external.interval)
+    # Who is told; each gives the fault, or nothing
 
-    # What should be
-
-    async def _keep_rules(self, uplinks: Mapping[str, UplinkSettings]) -> frozenset[str]:
-        wanted = desired(_strict(self._settings, uplinks), self._state, _bases(self._settings))
-        mine = Wanted(frozenset(self._state.own_routes), frozenset(self._state.own_rules))
-        return frozenset(await self._kernel.apply(steps(mine, wanted)))
-
-    # Who is told
-
-    def _tell(self) -> bool:
-        network = network_of(self._settings, self._state, [health.uplink for health in self._health.values()])
+    def _tell(self, uplinks: Iterable[Uplink]) -> str:
+        network = network_of(self._settings, self._state, uplinks)
         if network != self._told:
             try:
                 send_network(self._channel, network)
-            except BlockingIOError:
-                return False
+            except OSError as error:
+                return f"cannot tell the supervisor what the host's networks are now: {error.strerror}"
             self._told = network
-            write_status(self._settings.sockd.status, network, self._journal.timestamp(), self._journal.trouble)
-        if not self._ready:
-            self._ready = True
-            self._channel.send(READY)
-        return True
+        return ""
+
+    def _write_down(self) -> str:
+        if self._told is not None and self._told != self._written:
+            try:
+                self._status.write(self._told, self._log.timestamp())
+            except OSError as error:
+                return f"{self._settings.sockd.status}: cannot write the status file: {error.strerror}"
+            self._written = self._told
+        return ""
+
+    def _greet(self) -> str:
+        """Ready is who has told what it knows, once."""
+        if self._told is not None and not self._is_ready:
+            try:
+                self._channel.send(READY)
+            except OSError as error:
+                return f"cannot tell the supervisor that the warden is ready: {error.strerror}"
+            self._is_ready = True
+        return ""
 
     def _say(self, faults: frozenset[str]) -> None:
         """Each fault once, until it is gone."""
         for fault in sorted(faults - self._faults):
-            self._journal.trouble(f"{fault}; it is tried again")
+            self._log.trouble(f"{fault}; it is tried again")
         self._faults = faults
-
-    def _log(self, lines: tuple[str, ...]) -> None:
-        for line in lines:
-            self._journal.line(line)
-
-
-def _devices(settings: Settings, words: Iterable[EgressWord]) -> frozenset[str] | None:
-    """The interfaces whose routes matter; None when an address stands for one, which can be any."""
-    found = [settings.internal.interface]
-    for word in words:
-        if isinstance(word, Address):
-            return None
-        found.append(uplink_settings(settings, word).interface)
-    return frozenset(filter(None, found))
 
 
 def _strict(settings: Settings, uplinks: Mapping[str, UplinkSettings]) -> list[Strict]:
-    """The interfaces that have a table and rules of their own: the uplinks, and the inside."""
+    """The interfaces that have a table and rules of their own: the uplinks, and the inside, also if it is one."""
     inside = settings.internal.interface
-    found = {taken.interface: Strict(taken.interface, taken.gateways, False) for taken in uplinks.values()}
-    if inside:
-        found[inside] = found.get(inside, Strict(inside, (), True))._replace(inside=True)
-    return list(found.values())
+    found = [Strict(taken.interface, taken.gateways, False) for taken in uplinks.values()]
+    return [*found, Strict(inside, (), True)] if inside else found
+
+
+def _networks(settings: Settings) -> list[Prefix]:
+    """The inside's networks as they are written; those with holes in their masks are no prefixes."""
+    written = settings.internal.networks
+    return [
+        Prefix(Address(one.version, one.number & one.mask), length)
+        for one in written
+        if (length := prefix_length(one)) is not None
+    ]
+
+
+def _own(state: KernelState) -> Wanted:
+    """What we have put into the kernel."""
+    return Wanted(frozenset(state.own_routes), frozenset(state.own_rules))
 
 
 def _bases(settings: Settings) -> Bases:
     return Bases(settings.external.table, settings.external.priority)
 
 
-def run_warden(configuration: Configuration, journal: Journal, channel: socket.socket) -> None:
-    """The life of the warden process, which begins with all signals blocked and ends with its channel."""
-    asyncio.run(_live(configuration, journal, channel))
+# The process
 
 
-async def _live(configuration: Configuration, journal: Journal, channel: socket.socket) -> None:
+def run_warden(configuration: Configuration, journal: Journal, channel: socket.socket, before: Network) -> None:
+    """The life of the warden process, which begins with all signals blocked and ends by its channel.
+
+    ``before`` is what the supervisor knows from an earlier warden.
+    """
+    asyncio.run(_live(configuration, journal, channel, before))
+
+
+async def _live(configuration: Configuration, journal: Journal, channel: socket.socket, before: Network) -> None:
     loop = asyncio.get_running_loop()
     journal.attach(loop.call_later)
     ended = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
-    loop.add_reader(channel, ended.set)  # nothing is ever said to the warden: this is the end
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # The supervisor's, also when a whole process group gets them: workers must not outlive what holds for them.
+        signal.signal(number, signal.SIG_IGN)
+    loop.add_reader(channel, ended.set)  # whatever is said to the warden, or nothing any more: it is the end
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with Watch() as watch:
             async with Kernel() as kernel:
-                warden = Warden(configuration, journal, channel, kernel)
+                privileged = has_capability(CAP_NET_ADMIN)
+                warden = Warden(configuration, journal, channel, kernel, privileged=privileged, before=before)
                 loop.add_reader(watch.fileno(), partial(_drain, watch, warden))
-                work = loop.create_task(warden.run())
-                end = loop.create_task(ended.wait())
-                await asyncio.wait((work, end), return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
-                    work.result()  # a bug: the supervisor says so and starts another warden
-                work.cancel()
-                if configuration.settings.external.remove_at_exit and _was_told_to_end(channel):
-                    await kernel.remove_all()
+                await until(ended, warden.run())
+                if configuration.settings.external.remove_at_exit and was_told_to_end(channel):
+                    await remove_rules(kernel, journal)
     finally:
         journal.flush()
+
+
+async def until(ended: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Let this work go on until the end has come. Raises what ends it sooner, which is a bug."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(ended.wait())
+    try:
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()  # the supervisor says so and starts another warden
+    finally:
+        working.cancel()
+        ending.cancel()
+        # What it was in the middle of must not go on beside what comes now.
+        await asyncio.wait((working, ending))
 
 
 def _drain(watch: Watch, warden: Warden) -> None:
@@ -244,11 +309,19 @@ def _drain(watch: Watch, warden: Warden) -> None:
         warden.wake()
 
 
-def _was_told_to_end(channel: socket.socket) -> bool:
+def was_told_to_end(channel: socket.socket) -> bool:
     """Whether the daemon ends in order: when the supervisor was killed, what is in the kernel stays."""
     try:
-        return channel.recv(1, socket.MSG_PEEK) != b""
-    except BlockingIOError:
-        return True
+        return channel.recv(len(END)) == END
     except OSError:
         return False
+
+
+async def remove_rules(kernel: Netlink, log: Log) -> None:
+    """Leave nothing of ours in the kernel; what can not be removed is said."""
+    try:
+        faults = await kernel.remove_all()
+    except KernelRefused as error:
+        faults = (str(error),)
+    for fault in faults:
+        log.trouble(fault)

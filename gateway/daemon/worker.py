@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gateway.config.rules import IdentLevel
-from gateway.config.settings import LiveSessions, uplink_settings
+from gateway.config.settings import LiveSessions, Settings, uplink_settings
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.messages import READY, Network, Orders, receive_orders
 from gateway.net.ident import IdentClient
@@ -136,7 +136,9 @@ class Worker:
             received = receive_orders(self._channel)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            # Whoever does not know what it may do must not go on: the supervisor starts another worker.
+            self._journal.trouble(f"orders that can not be received: {error.strerror}")
             received = None
         if received is None:
             self.stop()
@@ -144,7 +146,8 @@ class Worker:
             self._follow(*received)
 
     def _follow(self, orders: Orders, descriptors: list[int]) -> None:
-        self._listen(dict(zip(orders.listeners, descriptors, strict=True)))
+        if orders.listeners is not None:
+            self._listen(dict(zip(orders.listeners, descriptors, strict=True)))
         self._know(orders.network)
         if not self._greeted:
             self._greeted = True
@@ -173,9 +176,7 @@ class Worker:
         if router is not None:
             router.update(network.uplinks)
             settings = self._configuration.settings
-            names = [uplink.name for uplink in network.uplinks]
-            cut = {name for name in names if uplink_settings(settings, name).sessions is LiveSessions.CUT}
-            self._runner.ways_changed(partial(_usable, router), cut)
+            self._runner.ways_changed(partial(_usable, router), partial(_is_cut, settings))
 
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop. Once is enough."""
@@ -190,9 +191,16 @@ class Worker:
 
 
 def _usable(router: Router, egress: Egress) -> bool:
-    """Whether this way out is still there."""
+    """Whether this way out is still there: the same interface, with the same address."""
     uplink = router.uplink_of(egress.uplink)
-    return uplink is not None and uplink.standing is not Standing.DOWN and egress.source in uplink.sources
+    if uplink is None or uplink.standing is Standing.DOWN:
+        return False
+    return uplink.index == egress.ifindex and egress.source in uplink.sources
+
+
+def _is_cut(settings: Settings, name: str) -> bool:
+    """Whether live sessions of an uplink end with it, also when the uplink itself is no more."""
+    return uplink_settings(settings, name).sessions is LiveSessions.CUT
 
 
 def run_worker(

@@ -14,7 +14,7 @@ from typing import Protocol
 from gateway.address import Address
 from gateway.net.egress import bind_to
 from gateway.net.loop import READ_WRITE, Poller
-from gateway.net.sockets import Socket, address_of, outgoing
+from gateway.net.sockets import Socket, address_of, host_text, outgoing
 from gateway.policy.egress import Hop
 
 ATTEMPT_DELAY = 0.25
@@ -23,6 +23,7 @@ ATTEMPT_DELAY = 0.25
 MAX_ATTEMPTS = 4
 ATTEMPT_SECONDS = 10.0
 
+_UNDER_WAY = errno.EINPROGRESS
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 
 
@@ -69,25 +70,26 @@ class Attempt:
 
 def dial(poller: Poller, client: Dialled, hop: Hop) -> Attempt | None:
     """Start to connect; None when it failed at once, and then ``client`` was told already."""
-    endpoint = hop.endpoint
+    endpoint, egress, _ = hop
+    address, port = endpoint
     try:
         sock = outgoing(endpoint)
     except OSError as error:
         client.dial_failed(error.errno or 0, "socket()")
         return None
-    if hop.egress is not None:
+    if egress is not None:
         try:
-            bind_to(sock, hop.egress)
+            bind_to(sock, egress)
         except OSError as error:
             sock.close()
-            client.dial_failed(error.errno or 0, f"bind() to {hop.egress.source} on {hop.egress.device}")
+            client.dial_failed(error.errno or 0, f"bind() to {egress.source} on {egress.device}")
             return None
-    number = sock.connect_ex((str(endpoint.address), endpoint.port))
-    if number not in (0, errno.EINPROGRESS):
+    number = sock.connect_ex((host_text(address), port))
+    if number != _UNDER_WAY and number != 0:
         sock.close()
         client.dial_failed(number, "connect()")
         return None
-    attempt = Attempt(poller, client, sock, endpoint.address)
+    attempt = Attempt(poller, client, sock, address)
     poller.add(sock.fileno(), attempt, READ_WRITE)
     return attempt
 

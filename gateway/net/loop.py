@@ -115,14 +115,14 @@ class Poller(selectors.BaseSelector):
 
     def _round(self, events: list[tuple[int, int]]) -> bool:
         """Call the handlers of these events, then whoever stopped for fairness; whether asyncio has an event."""
-        find = self.handlers.get
+        handlers = self.handlers
         again: Sequence[Resumable] = ()
         if self._again:
             again, self._again = self._again, []
         asyncio_ready = False
         for fd, mask in events:
-            handler = find(fd)
-            if handler is not None:
+            if fd in handlers:
+                handler = handlers[fd]
                 try:
                     handler.ready(mask)
                 except Exception as error:  # a bug costs its own session, never the worker

@@ -27,6 +27,9 @@ _RDHUP = select.EPOLLRDHUP
 _URGENT = select.EPOLLPRI
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _UNUSUAL = _ERROR | _RDHUP | _URGENT
+_ENDED = _RDHUP | select.EPOLLHUP
+"""Without an error: this side sends no more; with the second, it also takes no more (epoll_ctl(2))."""
+_RARE = _UNUSUAL & ~_ENDED
 _UNKNOWN = select.EPOLLHUP
 """For reading without a fresh event: an end of file may wait behind the data, as its edge may be gone."""
 
@@ -110,8 +113,7 @@ class Side:
     def ready(self, events: int) -> None:
         """Move what can be moved. The common case is handled right here: a small message and a sink that takes it."""
         sink = self.other
-        unusual = events & _UNUSUAL
-        if unusual & ~_RDHUP or sink.held or self.held or self.eof:
+        if events & _RARE or sink.held or self.held or self.eof:
             self.relay.handle(self, events)
             return
         if not events & _IN:
@@ -125,20 +127,26 @@ class Side:
             return
         size = len(data)
         self.count += size
-        if sink.delays and self.count != size:
+        if sink.delays and self.count != size and size:
             # The first message of a session has nothing to wait for; many sessions have no second one.
             self.relay.hurry(sink)
-        if unusual and size < COPY_BYTES:
+        ending = events & _ENDED
+        if ending and size < COPY_BYTES:
             # The end of file had arrived before this short read, so it came with it: see `Relay._copy`.
             self.eof = True
         try:
-            sent = sink.sock.send(data, _MORE if unusual else 0) if size else 0
+            if not size:
+                sent = 0
+            elif ending:
+                sent = sink.sock.send(data, _MORE)
+            else:
+                sent = sink.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.relay.failed(sink, error)
             return
-        if sent != size or unusual or not 0 < size < COPY_BYTES:
+        if ending or sent != size or size == COPY_BYTES or not size:
             self.relay.moved(self, sink, data, sent)
 
     def resume(self) -> None:
@@ -156,10 +164,9 @@ class Relay:
     def __init__(self, owner: Owner, session: Session, client: Socket, target: Socket, now: float) -> None:
         self._owner = owner
         self.session = session
-        self.client = Side(self, client, is_target=False)
-        self.target = Side(self, target, is_target=True)
-        self.client.other = self.target
-        self.target.other = self.client
+        near = self.client = Side(self, client, False)
+        far = self.target = Side(self, target, True)
+        near.other, far.other = far, near
         self.closed = False
         self._seen = 0
         self._quiet_since = now

@@ -6,7 +6,7 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -169,21 +169,21 @@ class Runner:
         self.left()
         relay.session.ended(relay.client.count, relay.target.count, end)
 
-    def ways_changed(self, usable: Callable[[Egress], bool], cut: Collection[str]) -> None:
+    def ways_changed(self, usable: Callable[[Egress], bool], is_cut: Callable[[str], bool]) -> None:
         """What is known of the uplinks has changed.
 
-        What is dialled by a lost one is dialled anew, by another if there is one; live sessions end if their uplink
-        is lost and in ``cut``.
+        What is dialled by a lost way is dialled anew, by another if there is one; live sessions end if their way is
+        lost and ``is_cut`` says so of their uplink.
         """
         for front in tuple(self.busy):
             try:
                 front.ways_changed(usable)
             except Exception as error:  # a bug costs its own session only
                 self.failed(front, error)
-        for relay in self._relays() if cut else ():
+        for relay in self._relays():
             way = relay.session.way_out
-            if way is not None and way.uplink in cut and not usable(way):
-                self._end(relay.cut, f"uplink {way.uplink} went down")
+            if way is not None and not usable(way) and is_cut(way.uplink):
+                self._end(relay.cut, f"the way out by {way.uplink} is lost")
 
     def _sweep(self) -> None:
         self._timer = self.loop.call_later(self._step, self._sweep)
@@ -263,7 +263,7 @@ class Front:
         self._source = source
         self._session = Session(runner.context, self, source, client)
         #: when its patience ends, on the monotonic clock
-        self.due = runner.context.clock() + runner.limits.handshake
+        self.due = self._session.started + runner.limits.handshake
         #: what the session waits for, so that it can be cancelled
         self._waiting: Attempt | asyncio.Task[None] | None = None
         #: the connected outgoing socket and its events, for as long as nobody else has them

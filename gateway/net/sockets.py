@@ -1,6 +1,7 @@
 """Socket addresses to our values and back, and sockets as the data path wants them."""
 
 import socket
+from functools import lru_cache
 from typing import Any
 
 from gateway.address import Address, Endpoint, plain
@@ -19,7 +20,11 @@ _number = int.from_bytes
 _new = tuple.__new__
 """``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call."""
 
+REMEMBERED = 1024
+"""How many addresses are kept beside their texts: the clients come again, and so do the ways out."""
 
+
+@lru_cache(maxsize=REMEMBERED)
 def address_of(text: str) -> Address:
     """From the text of a socket name; an IPv4-mapped address becomes IPv4, a zone is dropped."""
     try:
@@ -37,6 +42,10 @@ def endpoint_of(name: tuple[Any, ...]) -> Endpoint:
 def text_of(name: tuple[Any, ...]) -> str:
     """The same as `Endpoint` writes it, without a detour for IPv4."""
     return f"{name[0]}:{name[1]}" if len(name) == 2 else str(endpoint_of(name))
+
+
+host_text = lru_cache(maxsize=REMEMBERED)(str)
+"""An address as text; `socket.connect` wants it so."""
 
 
 def outgoing(endpoint: Endpoint) -> Socket:

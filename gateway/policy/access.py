@@ -6,6 +6,7 @@ plain words and is what this is checked against.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import and_
 
@@ -27,6 +28,9 @@ WHOLE = 16_384
 BLOCK = 4_096
 """Rules in each block of a larger file. Sets grow with the square of a block, so this bounds the memory."""
 
+REMEMBERED = 2_048
+"""How many decisions are kept: a client that loads a page asks for the same few endpoints again and again."""
+
 # Reading a member from an enum's class costs more than any other step of a decision.
 _PERMIT = Result.PERMIT
 _DENY = Result.DENY
@@ -39,10 +43,11 @@ MAX_KINDS = 64
 class AccessPolicy:
     """Compiled rules; a session keeps the one that it began with.
 
-    Only the contents of user files and the guard (`set_guard`) can change in it.
+    Only the contents of user files and the guard (`set_guard`) can change in it. ``timed`` tells whether any line has
+    hours, that is, whether `Question.minute` matters.
     """
 
-    __slots__ = ("_blocks", "_guard", "_kinds", "_lifted", "_lists", "file", "guard", "users")
+    __slots__ = ("_blocks", "_decided", "_guard", "_kinds", "_lifted", "_lists", "file", "guard", "timed", "users")
 
     def __init__(self, file: AccessFile, guard: Guard, users: UserSource, block_size: int) -> None:
         """Compile rules that are known to be enforceable, in blocks of this many; see `compile`."""
@@ -52,9 +57,11 @@ class AccessPolicy:
         self._guard = GuardTable(guard)
         self._lifted: dict[tuple[int, int], bool] = {}
         rules = file.rules
+        self.timed = any(rule.options.hours is not None for rule in rules)
         self._blocks = tuple(Block(rules[start : start + block_size]) for start in range(0, len(rules), block_size))
         self._lists = Membership((item for rule in rules for item in rule.users), users)
         self._kinds: list[tuple[str, tuple[int, ...]]] | None = None
+        self._decided = lru_cache(maxsize=REMEMBERED)(self._decide)
         self._read_users()
 
     @classmethod
@@ -85,15 +92,13 @@ class AccessPolicy:
         self._guard = GuardTable(guard)
         # Known by the ids of zones that are gone.
         self._lifted.clear()
+        self._decided.cache_clear()
 
     def decide(self, question: Question) -> Decision:
         """The decision about a request; RESOLVE only for a name of which an address could be permitted."""
         if self._lists.watched and self._lists.changed():
             self._read_users()
-        host = question.host
-        if isinstance(host, str):
-            return self._decide_name(question, host)
-        return self._decide_host(question, host, None)
+        return self._decided(question)
 
     def decide_address(self, question: Question, address: Address) -> Decision:
         """PERMIT or DENY for one of the addresses of the name that was asked for."""
@@ -121,6 +126,12 @@ class AccessPolicy:
         return len(users) > MAX_KINDS or any(
             self.decide(wanted._replace(user=user)).result is not _DENY for user in users
         )
+
+    def _decide(self, question: Question) -> Decision:
+        host = question.host
+        if isinstance(host, str):
+            return self._decide_name(question, host)
+        return self._decide_host(question, host, None)
 
     # One address
 
@@ -202,6 +213,7 @@ class AccessPolicy:
         for block in self._blocks:
             block.set_users(members)
         self._kinds = None
+        self._decided.cache_clear()
 
     def _kinds_of_users(self) -> Sequence[tuple[str, tuple[int, ...]]]:
         """One user of each kind, with the rules of each block that are for it; users of a kind are on the same lists.

@@ -33,6 +33,8 @@ class Uplink:
     cause: str
     #: its addresses; of each family the preferred one first
     sources: tuple[Address, ...] = ()
+    #: the interface's index when it had these: names can move from one interface to another meanwhile
+    index: int = 0
 
 
 class Egress(NamedTuple):
@@ -42,6 +44,8 @@ class Egress(NamedTuple):
     uplink: str
     device: str
     source: Address
+    #: the index of the device when it had the source, as a name can move to another one; 0: not known
+    ifindex: int = 0
 
 
 class Route(NamedTuple):

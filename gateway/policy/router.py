@@ -5,6 +5,7 @@ here asks the kernel or measures anything. When no way that is named can be used
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.address import Address, Name
@@ -15,8 +16,8 @@ from gateway.policy.routetable import RouteTable
 EXTERNAL = "[external]"
 """The origin of the ways out that gateway.toml names, for what no line is for."""
 
-_new = tuple.__new__
-"""``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call; used once a connection."""
+REMEMBERED = 2_048
+"""How many answers of `Router.way` are kept: a client goes to the same few destinations again and again."""
 
 
 class Candidate(NamedTuple):
@@ -39,7 +40,7 @@ class Candidate(NamedTuple):
 class Router:
     """The ways out of this host. The lines are fixed; what is known of the uplinks is replaced as it changes."""
 
-    __slots__ = ("_choices", "_default", "_holders", "_names", "table", "uplinks")
+    __slots__ = ("_choices", "_default", "_holders", "_known", "_names", "table", "uplinks")
 
     def __init__(self, table: RouteTable | None, default: tuple[EgressWord, ...]) -> None:
         """``default`` is ``[external] interface``; empty: what no line is for is refused.
@@ -48,6 +49,7 @@ class Router:
         """
         self.table = table
         self._default = Route(default, EXTERNAL) if default else None
+        self._known = lru_cache(maxsize=REMEMBERED)(self._way)
         self.update(())
 
     def update(self, uplinks: Sequence[Uplink]) -> None:
@@ -58,6 +60,7 @@ class Router:
         self._names = {uplink.device: uplink for uplink in backwards} | {uplink.name: uplink for uplink in backwards}
         self._holders = {source: uplink for uplink in backwards for source in uplink.sources}
         self._choices: dict[tuple[tuple[EgressWord, ...], str, int], Choice] = {}
+        self._known.cache_clear()
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -75,14 +78,28 @@ class Router:
         permitted it. None: nothing does.
         """
         if via:
-            return _new(Route, (via, f"via= of {rule_label}", None))
+            return Route(via, f"via= of {rule_label}")
         rule = None if self.table is None else self.table.find(address, name, user)
-        return self._default if rule is None else _new(Route, (rule.egress, rule.label, rule))
+        return self._default if rule is None else Route(rule.egress, rule.label, rule)
+
+    def way(
+        self, address: Address, name: Name | None, user: str, via: tuple[EgressWord, ...] | None, rule_label: str = ""
+    ) -> Choice | None:
+        """What `choose` says of the `route` to an address; None: there is no route. The last answers are kept."""
+        # Lines for the users of a file find others as soon as the file says so.
+        find = self._known if self.table is None or self.table.fixed else self._way
+        return find(address, name, user, via, rule_label)
+
+    def _way(
+        self, address: Address, name: Name | None, user: str, via: tuple[EgressWord, ...] | None, rule_label: str
+    ) -> Choice | None:
+        route = self.route(address, name, user, via, rule_label)
+        return None if route is None else self.choose(route, address.version)
 
     def choose(self, route: Route, version: int) -> Choice:
         """The first way of a route that is up and has a source of this version (4 or 6), else the first settling one.
 
-        Worked out once until the next `update`, as this is asked for every connection.
+        Worked out once until the next `update`.
         """
         key = (route.egress, route.origin, version)
         choice = self._choices.get(key)
@@ -108,7 +125,7 @@ class Router:
         if source is None:
             return Candidate(word, uplink, None, _without_source(word, uplink, version))
         why = "" if uplink.standing is Standing.UP else _standing(uplink)
-        return Candidate(word, uplink, Egress(uplink.name, uplink.device, source), why)
+        return Candidate(word, uplink, Egress(uplink.name, uplink.device, source, uplink.index), why)
 
 
 def _choose(candidates: Sequence[Candidate], origin: str) -> Choice:

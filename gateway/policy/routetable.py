@@ -30,6 +30,11 @@ class RouteTable:
         self._lists = Membership((item for rule in rules for item in rule.users), users)
         self._read_users()
 
+    @property
+    def fixed(self) -> bool:
+        """Whether it names no user file, so that the same line is always found for the same question."""
+        return not self._lists.watched
+
     @classmethod
     def compile(cls, file: RouteFile, users: UserSource, block_size: int | None = None) -> "RouteTable":
         """The table of a file.

@@ -9,6 +9,7 @@ import enum
 import errno
 import os
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from types import MappingProxyType
 
 from gateway.address import Address, Endpoint, canonical_host, plain
@@ -80,10 +81,13 @@ WAITING_FOR = MappingProxyType(
 _new = tuple.__new__
 """``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call; used once a connection each."""
 
+_text = lru_cache(maxsize=1024)(str)
+"""An address as text; the same few come again and again."""
+
 _CHOOSE = {method: MethodChosen(method) for method in (Method.NONE, Method.PASSWORD, Method.UNACCEPTABLE)}
-_SUCCEEDED = Reply5.SUCCEEDED
 _CONNECT = Command.CONNECT
 _PERMIT, _RESOLVE = Verdict.PERMIT, Verdict.RESOLVE
+_NONE = Method.NONE
 _OFF = IdentLevel.OFF
 _METHOD_WORDS = {method: method.name.lower() for method in Method}
 _COMMAND_WORDS = {command: command.name.lower().partition("_")[0] for command in Command}
@@ -114,10 +118,10 @@ class Session:
         "_question",
         "_request",
         "_source_address",
-        "_started",
         "_user",
         "_way",
         "_words",
+        "started",
         "state",
         "way_out",
     )
@@ -133,12 +137,13 @@ class Session:
         self._greeted = False
         self._client = client
         self._number = context.new_number()
-        self._started = context.clock()
+        #: when the client was accepted, on the monotonic clock
+        self.started = context.clock()
         self._request: Request | None = None
         self._question: Question | None = None
         self._decision: Decision | None = None
         self._permitted: dict[Address, Decision] | None = None
-        self._method = Method.NONE
+        self._method = _NONE
         self._user = b""
         self._ident: str | None = None
         self._protocol: str | None = None
@@ -249,19 +254,28 @@ class Session:
         actions = self._actions
         if self._permitted is not None:
             self._decision = self._permitted[remote]
-            self._address = str(remote)
+            self._address = _text(remote)
         else:
             self._address = self._host
         self._egress = egress
         if self._context.router is not None:
-            _, self.way_out, self._way = next(hop for hop in self._hops if hop.endpoint.address == remote)
+            self._left_by(remote)
         what = self._words = self._what()
         self._context.journal.line("connected -- " + what)
-        actions.send(self._answer(_new(Reply, (_SUCCEEDED, bound, None, False))))
         negotiation = self._negotiation
+        if negotiation is None:
+            actions.send(express.granted(bound))
+        else:
+            actions.send(negotiation.send(Reply(Reply5.SUCCEEDED, bound)))
         self._enter(_RELAYING)
         self._forget()
         actions.start_relay(b"" if negotiation is None else negotiation.trailing_data)
+
+    def _left_by(self, remote: Address) -> None:
+        """Note the way out; apart from `connected`, which every name that a generator takes would make slower."""
+        hops = self._hops
+        hop = hops[0] if len(hops) == 1 else next(hop for hop in hops if hop.endpoint.address == remote)
+        _, self.way_out, self._way = hop
 
     def dials_by_lost_way(self, usable: Callable[[Egress], bool]) -> bool:
         """Whether a way out that is being tried can not be used any more."""
@@ -344,7 +358,7 @@ class Session:
 
     def _forget(self) -> None:
         """Drop what is of no use any more; an idle session costs memory for hours. Whoever asks for it is a bug."""
-        del self._negotiation, self._actions, self._source_address
+        del self._negotiation, self._actions
         self._request = self._question = self._permitted = None
         self._endpoints = self._hops = ()
 
@@ -390,8 +404,9 @@ class Session:
     def _requested(self, request: Request) -> None:
         self._request = request
         self._port = request.port
-        self._protocol = request.protocol.value
-        self._command = _COMMAND_WORDS[request.command]
+        self._protocol = request.protocol._value_  # what `value` gives by way of Python code
+        if request.command is not _CONNECT:
+            self._command = _COMMAND_WORDS[request.command]
         if request.user:
             self._user = request.user
         if request.credentials is not None and self._context.passwords:
@@ -422,18 +437,22 @@ class Session:
             return
         if isinstance(host, Address):
             host = plain(host)
-        self._host = str(host)
+            self._host = _text(host)
+        else:
+            self._host = host
         context = self._context
         user = self._user.decode("utf-8", "surrogateescape") if self._user else ""
+        policy = context.policy
+        minute = context.minute() if policy.timed else 0
         question = _new(
             Question,
-            (self._source_address, host, request.port, user, request.command, self._method, context.minute()),
+            (self._source_address, host, request.port, user, request.command, self._method, minute),
         )
         self._question = question
         if request.command is not _CONNECT:
             self._fail(Reply5.COMMAND_NOT_SUPPORTED, f"{self._command} is not served")
             return
-        decision = context.policy.decide(question)
+        decision = policy.decide(question)
         if decision.result is _PERMIT:
             assert isinstance(host, Address)
             self._permit(decision, (_new(Endpoint, (host, request.port)),))
@@ -480,15 +499,22 @@ class Session:
     def _choose_ways(self, endpoints: tuple[Endpoint, ...]) -> tuple[Hop, ...]:
         """The endpoints that there is a way to; when there is none to any of them the session has ended."""
         if self._context.router is None:
+            # A comprehension is a call, and most connections have one endpoint.
+            if len(endpoints) == 1:
+                return (_new(Hop, (endpoints[0], None, "")),)
             return tuple([_new(Hop, (endpoint, None, "")) for endpoint in endpoints])
         self._endpoints = endpoints
-        choices = [(endpoint, self._choose_way(endpoint.address)) for endpoint in endpoints]
-        hops = self._hops = tuple(
-            [_new(Hop, (endpoint, *choice)) for endpoint, choice in choices if choice and choice.egress]
-        )
+        hops = []
+        choices = []
+        for endpoint in endpoints:
+            choice = self._choose_way(endpoint.address)
+            choices.append(choice)
+            if choice is not None and choice.egress is not None:
+                hops.append(_new(Hop, (endpoint, choice.egress, choice.reason)))
         if not hops:
-            self._refuse_way(*choices[0])
-        return hops
+            self._refuse_way(endpoints[0], choices[0])
+        self._hops = tuple(hops)
+        return self._hops
 
     def _choose_way(self, address: Address) -> Choice | None:
         """The way to an address; None when no line and no default names one."""
@@ -499,8 +525,7 @@ class Session:
         rule = None if decision is None else decision.rule
         via, label = (None, "") if rule is None else (rule.options.via, rule.label)
         name = question.host if isinstance(question.host, str) else None
-        route = router.route(address, name, question.user, via, label)
-        return None if route is None else router.choose(route, address.version)
+        return router.way(address, name, question.user, via, label)
 
     def _refuse_way(self, endpoint: Endpoint, choice: Choice | None) -> None:
         """Never by another way: the original's words for it (`spec/socks4.md` §4.3), and why."""
@@ -582,16 +607,15 @@ class Session:
         return None if self._decision is None else self._decision.rule
 
     def _source(self) -> str:
-        return self._client.rpartition(":")[0].strip("[]")
+        return _text(self._source_address)
 
     def _what(self) -> str:
         """The ``M`` of `spec/socks4.md` §9.1."""
         user = escape(self._user) if self._user else ""
         service = self._context.service_names.get(self._port) or self._port
-        who = f"{user}({self._ident or 'unknown'})@{self._source()}"
         if self._command == "bind":
-            return f"Bind from {who} for {self._host}"
-        return f"Connect from {who} to {self._host} ({service})"
+            return f"Bind from {user}({self._ident or 'unknown'})@{self._source()} for {self._host}"
+        return f"Connect from {user}({self._ident or 'unknown'})@{self._source()} to {self._host} ({service})"
 
     def _spoken(self) -> str | None:
         """The protocol of a client that has made no request yet."""
@@ -603,8 +627,10 @@ class Session:
     def _record(self, result: Result, end: str, sent: int, received: int) -> Record:
         context = self._context
         decision = self._decision
-        would_deny = None if decision is None else decision.would_deny
-        rule = self._rule()
+        rule, would_deny, reason = None, None, ""
+        if decision is not None:
+            _, rule, reason, would_deny = decision
+        way_out = self.way_out
         asked = self._host is not None
         return Record(
             context.timestamp(),
@@ -613,19 +639,19 @@ class Session:
             self._protocol or self._spoken(),
             self._command if asked else None,
             escape(self._user) if self._user else "",
-            _METHOD_WORDS[self._method],
+            "none" if self._method is _NONE else _METHOD_WORDS[self._method],
             self._host,
             self._address,
             self._port if asked else None,
             self._egress,
-            None if self.way_out is None else self.way_out.uplink,
+            None if way_out is None else way_out.uplink,
             self._way,
             None if rule is None else rule.label,
             None if would_deny is None else would_deny.label,
-            "" if decision is None else decision.reason,
+            reason,
             result,
             sent,
             received,
-            int((context.clock() - self._started) * 1e6) / 1e6,
+            int((context.clock() - self.started) * 1e6) / 1e6,
             end,
         )

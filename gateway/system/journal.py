@@ -12,7 +12,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from gateway.config.settings import FACILITIES
@@ -188,10 +188,12 @@ class Journal:
         self._pid = os.getpid()
         self._syslog = isinstance(classic, SyslogSink)
         self._facility = facility
-        self._classic = Channel(classic, lambda lost: self._dress([(f"{lost} lines were lost", ERROR)]))
+        self._classic = Channel(classic, lambda lost: self._dress([f"{lost} lines were lost"], {0}))
         self._json = Channel(records, lambda lost: b'{"lost":%d}\n' % lost)
-        #: text still to be dressed with the time of its writing, 50 ms later at most; with its level if not NOTICE
-        self._lines: list[tuple[str, int] | str] = []
+        #: text still to be dressed with the time of its writing, 50 ms later at most
+        self._lines: list[str] = []
+        #: the places in it of those that are of the error class
+        self._errors: set[int] = set()
         self._records: list[Record] | None = None if records is None else []
         self._schedule: Callable[[float, Callable[[], None]], object] | None = None
         self._scheduled = False
@@ -209,6 +211,7 @@ class Journal:
         self._classic.forget()
         self._json.forget()
         self._lines.clear()
+        self._errors.clear()
         self._scheduled = False
         self._schedule = schedule
         self._pid = os.getpid()
@@ -216,7 +219,9 @@ class Journal:
 
     def line(self, text: str, level: int = NOTICE) -> None:
         """A classic line."""
-        self._lines.append(text if level == NOTICE else (text, level))
+        if level != NOTICE:
+            self._errors.add(len(self._lines))
+        self._lines.append(text)
         if not self._scheduled:
             self._soon()
 
@@ -246,7 +251,8 @@ class Journal:
         """Write what waits; try again later if a target does not take it."""
         self._scheduled = False
         lines, self._lines = self._lines, []
-        done = self._classic.flush(self._dress(lines))
+        errors, self._errors = self._errors, set()
+        done = self._classic.flush(self._dress(lines, errors))
         if self._records is not None:
             records, self._records = self._records, []
             done = self._json.flush(json_lines(records)) and done
@@ -269,13 +275,15 @@ class Journal:
         else:
             self._start = f"{self._stamp}Z sockd[{self._pid}]: "
 
-    def _dress(self, lines: Sequence[tuple[str, int] | str]) -> bytes:
+    def _dress(self, lines: Sequence[str], errors: Collection[int]) -> bytes:
         if not lines:
             return b""
-        notice, error = self._head(NOTICE), self._head(ERROR)
-        return "".join(
-            f"{notice}{line}\n" if isinstance(line, str) else f"{error}{line[0]}\n" for line in lines
-        ).encode()
+        notice = self._head(NOTICE)
+        if not errors or not self._syslog:
+            # Many lines with the same head in one call, as all are but a few.
+            return "".join((notice, f"\n{notice}".join(lines), "\n")).encode()
+        error = self._head(ERROR)
+        return "".join(f"{error if place in errors else notice}{line}\n" for place, line in enumerate(lines)).encode()
 
     def _head(self, level: int) -> str:
         second = int(self._wall())

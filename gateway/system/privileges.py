@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from gateway.errors import StartError
 
+CAP_NET_ADMIN = 12
+"""capabilities(7); linux/capability.h."""
+
 
 class Account(NamedTuple):
     """A user and group by number."""
@@ -47,3 +50,10 @@ def drop(account: Account) -> None:
         os.setresuid(account.user, account.user, account.user)
     except OSError as error:
         raise StartError(f"cannot become user {account.user} of group {account.group}: {error.strerror}") from None
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has a capability in effect (proc_pid_status(5), ``CapEff``)."""
+    with open("/proc/self/status") as status:
+        effective = next((line.split()[1] for line in status if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> number & 1)

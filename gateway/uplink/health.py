@@ -40,6 +40,9 @@ _NEEDS = (
 )
 """The first one that is not met is the cause, as the later ones follow from it."""
 
+_ROUTED = _Need(lambda facts: bool(facts.defaults), "no default route", "it has a default route")
+"""Of an uplink that has ever had one: where there is none from the first, it may be meant so."""
+
 _WORKING = "link is up"
 _UNKNOWN = "nothing is known of it yet"
 _ANSWERED = "its probes are answered"
@@ -54,13 +57,18 @@ class Health:
     DOWN before the first facts. The methods that take ``now`` return the log lines of what has changed, mostly none.
     """
 
-    def __init__(self, name: str, device: str, thresholds: Thresholds, probed: bool) -> None:
-        """``name`` and ``device`` as `Uplink` has them; ``probed``: it has targets that are probed."""
+    def __init__(self, name: str, device: str, thresholds: Thresholds, probed: bool, *, doubtful: bool = False) -> None:
+        """``name`` and ``device`` as `Uplink` has them; ``probed``: it has targets that are probed.
+
+        ``doubtful``: it is known not to have been UP before, so that it has to show that it works first.
+        """
         self._name = name
         self._device = device
         self._label = f"uplink {name}" if name == device else f"uplink {name} ({device})"
         self._thresholds = thresholds
         self._has_probes = probed
+        self._doubtful = doubtful
+        self._needs: tuple[_Need, ...] = _NEEDS
         self._facts = Facts(device)
         #: the addresses that the log has named
         self._announced: tuple[Address, ...] = ()
@@ -77,7 +85,8 @@ class Health:
     @property
     def uplink(self) -> Uplink:
         """The uplink now."""
-        return Uplink(self._name, self._device, self._standing, self._cause, self._facts.sources)
+        facts = self._facts
+        return Uplink(self._name, self._device, self._standing, self._cause, facts.sources, facts.index)
 
     @property
     def due(self) -> float | None:
@@ -91,16 +100,22 @@ class Health:
 
     def observe(self, facts: Facts, now: float) -> tuple[str, ...]:
         """What the kernel says now. The first time an uplink that is usable is UP without delay and without probes."""
-        before, after = _missing(self._facts), _missing(facts)
+        before = self._missing(self._facts)
+        if facts.defaults:
+            self._needs = (*_NEEDS, _ROUTED)
+        after = self._missing(facts)
         first = self._cause is _UNKNOWN
-        if before is not after or not set(self._facts.sources) <= set(facts.sources):
+        anew = bool(self._facts.index) and self._facts.index != facts.index
+        if before is not after or anew or not set(self._facts.sources) <= set(facts.sources):
             self._generation += 1
         self._facts = facts
         if after is not None:
             return self._lose(after.fault)
         if first:
-            return self._begin()
-        return (*(self._return(before.cure, now) if before is not None else ()), *self._readdress())
+            return self._begin(now)
+        back = self._return(before.cure, now) if before is not None else ()
+        made = (f"{self._label}: another interface has the name now",) if anew and before is None else ()
+        return (*made, *back, *self._readdress())
 
     def probed(self, generation: int, answered: bool, detail: str, now: float) -> tuple[str, ...]:
         """The end of one round of probes; ``answered``: by any target; ``detail``: else who did not, and why.
@@ -108,7 +123,7 @@ class Health:
         ``generation`` is what the property was when the round started. A round from before the link or an address
         went away says nothing about now, and is ignored.
         """
-        if generation != self._generation or not self._has_probes or _missing(self._facts) is not None:
+        if generation != self._generation or not self._has_probes or self._missing(self._facts) is not None:
             return ()
         return self._answer(now) if answered else self._silence(detail)
 
@@ -121,8 +136,13 @@ class Health:
 
     # What the kernel says
 
-    def _begin(self) -> tuple[str, ...]:
+    def _missing(self, facts: Facts) -> _Need | None:
+        return next((need for need in self._needs if not need.met(facts)), None)
+
+    def _begin(self, now: float) -> tuple[str, ...]:
         self._announced = self._facts.sources
+        if self._doubtful:
+            return self._return(_WORKING, now)
         self._stand(Standing.UP, _WORKING)
         return (f"{self._label} is up: {_listed(self._announced, ', ')}",)
 
@@ -188,10 +208,6 @@ class Health:
 
     def _stand(self, standing: Standing, cause: str, due: float | None = None) -> None:
         self._standing, self._cause, self._due = standing, cause, due
-
-
-def _missing(facts: Facts) -> _Need | None:
-    return next((need for need in _NEEDS if not need.met(facts)), None)
 
 
 def _family(addresses: Sequence[Address], version: int) -> tuple[Address, ...]:

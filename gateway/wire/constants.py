@@ -168,6 +168,9 @@ ERRNO_TO_REPLY = MappingProxyType(
         errno.ECONNRESET: Reply5.CONNECTION_REFUSED,
         errno.ENETUNREACH: Reply5.NETWORK_UNREACHABLE,
         errno.ENETDOWN: Reply5.NETWORK_UNREACHABLE,
+        # The uplink went between its choice and the connection.
+        errno.ENODEV: Reply5.NETWORK_UNREACHABLE,
+        errno.EADDRNOTAVAIL: Reply5.NETWORK_UNREACHABLE,
         errno.EHOSTUNREACH: Reply5.HOST_UNREACHABLE,
         errno.EHOSTDOWN: Reply5.HOST_UNREACHABLE,
         errno.ENOTCONN: Reply5.HOST_UNREACHABLE,

@@ -5,14 +5,15 @@ about a tenth of what such a connection may cost altogether. What is not recogni
 """
 
 import struct
+from functools import lru_cache
 
-from gateway.address import Address
+from gateway.address import Address, Endpoint
 from gateway.wire.codec5 import METHOD_ANSWERS, encode_reply
-from gateway.wire.constants import SOCKS5_VERSION, AddressType, Command, Method, Protocol
-from gateway.wire.events import MethodChosen, Request
+from gateway.wire.constants import SOCKS5_VERSION, AddressType, Command, Method, Protocol, Reply5
+from gateway.wire.events import MethodChosen, Reply, Request
 from gateway.wire.server import ServerNegotiation
 
-__all__ = ["ANSWER", "GREETING", "connect_request", "encode_reply", "greeted"]
+__all__ = ["ANSWER", "GREETING", "connect_request", "encode_reply", "granted", "greeted"]
 
 GREETING = bytes((SOCKS5_VERSION, 1, Method.NONE))
 """A greeting that offers "no authentication" alone (RFC 1928 §3)."""
@@ -21,8 +22,10 @@ ANSWER = METHOD_ANSWERS[Method.NONE]
 """What `GREETING` is answered with."""
 
 _HEAD = bytes((SOCKS5_VERSION, Command.CONNECT, 0, AddressType.IPV4))
-_unpack = struct.Struct("!IH").unpack_from
-_LENGTH = len(_HEAD) + struct.calcsize("!IH")
+_REQUEST = struct.Struct("!4s4sH")
+_LENGTH, _unpack = _REQUEST.size, _REQUEST.unpack
+_GRANTED = bytes((SOCKS5_VERSION, Reply5.SUCCEEDED, 0, AddressType.IPV4))
+_pack = struct.Struct("!4sIH").pack
 _CONNECT = Command.CONNECT
 _SOCKS5 = Protocol.SOCKS5
 _new = tuple.__new__
@@ -30,11 +33,24 @@ _new = tuple.__new__
 
 def connect_request(message: bytes) -> Request | None:
     """The request, if the message is exactly a CONNECT to an IPv4 address (RFC 1928 §4)."""
-    if len(message) != _LENGTH or not message.startswith(_HEAD):
+    if len(message) != _LENGTH:
         return None
-    number, port = _unpack(message, len(_HEAD))
-    # What Address(...) and Request(...) do, less a Python call each.
-    return _new(Request, (_SOCKS5, _CONNECT, _new(Address, (4, number)), port, b"", None))
+    head, packed, port = _unpack(message)
+    if head != _HEAD:
+        return None
+    # What Request(...) does, less a Python call.
+    return _new(Request, (_SOCKS5, _CONNECT, _address(packed), port, b"", None))
+
+
+def granted(bound: Endpoint) -> bytes:
+    """The answer to a request that was carried out by a socket that is bound so (RFC 1928 §6)."""
+    (version, number), port = bound
+    return _pack(_GRANTED, number, port) if version == 4 else encode_reply(Reply(Reply5.SUCCEEDED, bound))
+
+
+@lru_cache(maxsize=1024)
+def _address(packed: bytes) -> Address:
+    return Address.from_packed(packed)
 
 
 def greeted() -> ServerNegotiation:

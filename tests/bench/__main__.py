@@ -12,22 +12,22 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tests.bench import load, machine, measures, needs, report, servers
 from tests.bench.errors import BenchError
 from tests.bench.measures import MEASURES, Bench, Measure, Sample
-from tests.bench.report import NO_PROXY, Contestant, Record, Report
+from tests.bench.report import NO_PROXY, Contestant, Goal, Record, Report, Series
 from tests.bench.servers import PEERS, Peer, Running
 
 RULE_COUNTS = (10, 1_000, 10_000)
 
 NAMES = (NO_PROXY, *(peer.name for peer in PEERS))
 
-#: measures, and the comparison of rule counts, which is a series of its own
-PARTS = (*(measure.name for measure in MEASURES), "rules")
+#: measures, and the comparisons of our own variants
+PARTS = (*(measure.name for measure in MEASURES), "rules", "routes")
 
 
 class Options(NamedTuple):
@@ -50,8 +50,32 @@ class Options(NamedTuple):
         return tuple(measure for measure in MEASURES if measure.name in self.parts)
 
     @property
-    def rules(self) -> bool:
-        return "rules" in self.parts and report.OURS in self.names
+    def variants(self) -> tuple["Variants", ...]:
+        return tuple(found for found in VARIANTS if found.key in self.parts and report.OURS in self.names)
+
+
+class Variants(NamedTuple):
+    """Variants of our own daemon that are compared; the fields that `report.Series` has too are told there."""
+
+    key: str
+    unit: str
+    peers: Mapping[str, Peer]
+    goals: tuple[Goal, ...] = ()
+
+
+VARIANTS = (
+    Variants(
+        "rules",
+        "rules",
+        {f"{count:,}": servers.sockd(count, f"sockd with {count:,} rules") for count in RULE_COUNTS},
+        report.RULE_GOALS,
+    ),
+    Variants(
+        "routes",
+        "sockd.route",
+        {"without": servers.sockd(10), "with": servers.sockd(10, "sockd with sockd.route", routed=True)},
+    ),
+)
 
 
 def _chosen(text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -133,7 +157,7 @@ class _Session:
         self._folders = 0
         self._patience = options.patience
         self.records: list[Record] = []
-        self.rule_records: list[Record] = []
+        self.series: list[Series] = []
         self.left_out: dict[str, str] = {}
 
     def _start(self, stack: contextlib.ExitStack, peer: Peer) -> Running | None:
@@ -189,20 +213,18 @@ class _Session:
                 for peer in self._options.peers if measure.fresh else ():
                     self._measure_fresh(number, measure, peer)
 
-    def rules(self) -> None:
-        """Rule counts against each other: differences of 5 % matter, so twice the rounds, each a few seconds apart."""
-        print("numbers of rules", file=sys.stderr, flush=True)
+    def compare(self, variants: Variants) -> None:
+        """Variants against each other: differences of 5 % matter, so twice the rounds, each a few seconds apart."""
+        print(f"comparison: {variants.key}", file=sys.stderr, flush=True)
         measure = Measure("conn", measures.connections)
+        records: list[Record] = []
         with contextlib.ExitStack() as stack:
-            running = {
-                f"{count:,}": self._start(stack, servers.sockd(count, f"sockd with {count:,} rules"))
-                for count in RULE_COUNTS
-            }
+            running = {name: self._start(stack, peer) for name, peer in variants.peers.items()}
             names = [name for name, server in running.items() if server is not None]
             for number in range(1, 2 * self._options.rounds + 1) if names else ():
                 for name in _rotated(names, number):
-                    sample = self._sample(measure, running[name])
-                    self.rule_records.append(Record(number, name, "rules", sample))
+                    records.append(Record(number, name, variants.key, self._sample(measure, running[name])))
+        self.series.append(Series(variants.key, variants.unit, tuple(variants.peers), tuple(records), variants.goals))
 
 
 def _contestant(name: str, left_out: dict[str, str]) -> Contestant:
@@ -245,16 +267,15 @@ def _bench(options: Options) -> Report:
             session = _Session(Bench(program, target, options.seconds, options.sessions), folder, options)
             contestants = tuple(_contestant(name, session.left_out) for name in options.names)
             session.rounds()
-            if options.rules and report.OURS not in session.left_out:
-                session.rules()
+            for variants in options.variants if report.OURS not in session.left_out else ():
+                session.compare(variants)
     return Report(
         machine=str(found),
         warning=_warning(options, found),
         conditions=_conditions(options),
         contestants=tuple(entry for entry in contestants if entry.name not in session.left_out),
         records=tuple(session.records),
-        rule_names=tuple(f"{count:,}" for count in RULE_COUNTS),
-        rule_records=tuple(session.rule_records),
+        series=tuple(session.series),
         left_out=tuple(f"{name}: {reason}" for name, reason in session.left_out.items()),
     )
 

@@ -53,5 +53,5 @@ FIGURES = (
 )
 """In the order of the table."""
 
-RULE_FIGURES = (CONNECTIONS, CONNECTION_CPU)
-"""What is compared between numbers of rules."""
+SERIES_FIGURES = (CONNECTIONS, CONNECTION_CPU)
+"""What is compared between variants of our own daemon."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tests.bench import figures
-from tests.bench.figures import FIGURES, RULE_FIGURES, Figure
+from tests.bench.figures import FIGURES, SERIES_FIGURES, Figure
 from tests.bench.machine import BUSY_LIMIT
 from tests.bench.measures import Sample
 
@@ -34,6 +34,23 @@ class Contestant(NamedTuple):
     settings: str
 
 
+class Series(NamedTuple):
+    """Variants of our own daemon against each other; ``names`` are the contestants of ``records``."""
+
+    #: its name in the JSON
+    key: str
+    #: what is added to each name at the head of a column
+    unit: str
+    #: the one that the others are compared with comes first, the one that is of interest last
+    names: tuple[str, ...]
+    records: tuple[Record, ...]
+    goals: tuple["Goal", ...]
+
+    def ratio(self, figure: Figure) -> "Spread | None":
+        """The last variant to the first."""
+        return ratio(self.records, figure, self.names[-1], self.names[0])
+
+
 class Report(NamedTuple):
     """Everything that is printed."""
 
@@ -42,9 +59,7 @@ class Report(NamedTuple):
     conditions: str
     contestants: tuple[Contestant, ...]
     records: tuple[Record, ...]
-    #: contestants here are numbers of rules, the smallest first
-    rule_names: tuple[str, ...]
-    rule_records: tuple[Record, ...]
+    series: tuple[Series, ...]
     left_out: tuple[str, ...]
 
 
@@ -197,11 +212,11 @@ def _main_columns(report: Report) -> list[_Column]:
     return columns
 
 
-def _rule_columns(report: Report) -> list[_Column]:
-    names, records = report.rule_names, report.rule_records
+def _series_columns(series: Series) -> list[_Column]:
+    names = series.names
     return [
-        *(_value_column(records, name, f"{name} rules") for name in names),
-        _ratio_column(f"{names[-1]} : {names[0]}", lambda figure: ratio(records, figure, names[-1], names[0])),
+        *(_value_column(series.records, name, f"{name} {series.unit}") for name in names),
+        _ratio_column(f"{names[-1]} : {names[0]}", series.ratio),
     ]
 
 
@@ -242,20 +257,25 @@ def _goals(report: Report) -> list[str]:
         if found is not None:
             what, form = (f" : {goal.against}", ".2f") if goal.against else ("", goal.figure.form)
             lines.append(_verdict(goal, found, what, form))
-    for goal in RULE_GOALS if report.rule_names else ():
-        found = ratio(report.rule_records, goal.figure, report.rule_names[-1], report.rule_names[0])
-        if found is not None:
-            what = f", {report.rule_names[-1]} : {report.rule_names[0]} rules"
-            lines.append(_verdict(goal, found, what, ".3f"))
+    for series in report.series:
+        for goal in series.goals:
+            found = series.ratio(goal.figure)
+            if found is not None:
+                what = f", {series.names[-1]} : {series.names[0]} {series.unit}"
+                lines.append(_verdict(goal, found, what, ".3f"))
     return [f"goals for {OURS}", *lines, ""] if lines else []
 
 
 # --------------------------------------------------------------------------------------------------------------- notes
 
 
+def _runs(report: Report) -> list[Record]:
+    return [*report.records, *(record for series in report.series for record in series.records)]
+
+
 def failing(report: Report) -> list[Record]:
     """The runs in which something went wrong."""
-    return [record for record in (*report.records, *report.rule_records) if record.sample.failures]
+    return [record for record in _runs(report) if record.sample.failures]
 
 
 def _failures(report: Report) -> list[str]:
@@ -267,7 +287,7 @@ def _failures(report: Report) -> list[str]:
 
 
 def _disturbance(report: Report) -> list[str]:
-    shares = [record.sample.foreign for record in (*report.records, *report.rule_records)]
+    shares = [record.sample.foreign for record in _runs(report)]
     disturbed = sum(share > BUSY_LIMIT for share in shares)
     if not disturbed:
         return []
@@ -293,7 +313,12 @@ def table(report: Report) -> str:
         [
             *_head(report),
             *(_table("", _main_columns(report), FIGURES) if report.records else []),
-            *(_table(f" of {OURS}", _rule_columns(report), RULE_FIGURES) if report.rule_records else []),
+            *(
+                line
+                for series in report.series
+                if series.records
+                for line in _table(f" of {OURS}", _series_columns(series), SERIES_FIGURES)
+            ),
             *_goals(report),
             *notes,
         ]
@@ -340,14 +365,12 @@ def _ratios(report: Report) -> dict[str, Any]:
     }
 
 
-def _rule_ratios(report: Report) -> dict[str, Any]:
-    if not report.rule_records:
-        return {}
-    first, last = report.rule_names[0], report.rule_names[-1]
+def _series_value(series: Series) -> dict[str, Any]:
+    ratios = {figure.key: found._asdict() for figure in SERIES_FIGURES if (found := series.ratio(figure)) is not None}
     return {
-        figure.key: found._asdict()
-        for figure in RULE_FIGURES
-        if (found := ratio(report.rule_records, figure, last, first)) is not None
+        "medians": _medians(series.records, series.names),
+        "ratios": ratios,
+        "runs": [_run_value(record) for record in series.records],
     }
 
 
@@ -360,8 +383,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "contestants": [contestant._asdict() for contestant in report.contestants],
         "medians": _medians(report.records, [contestant.name for contestant in report.contestants]),
         "ratios": _ratios(report),
-        "rules": {"medians": _medians(report.rule_records, report.rule_names), "ratios": _rule_ratios(report)},
         "runs": [_run_value(record) for record in report.records],
-        "rule_runs": [_run_value(record) for record in report.rule_records],
+        "series": {series.key: _series_value(series) for series in report.series},
         "left_out": list(report.left_out),
     }

@@ -7,7 +7,7 @@ import pytest
 from tests.bench import figures, report
 from tests.bench.figures import FIGURES, Figure
 from tests.bench.measures import Sample
-from tests.bench.report import NO_PROXY, OURS, Contestant, Record, Report, Spread
+from tests.bench.report import NO_PROXY, OURS, RULE_GOALS, Contestant, Record, Report, Series, Spread
 
 
 def records(name: str, figure: Figure, *values: float) -> tuple[Record, ...]:
@@ -22,8 +22,7 @@ def whole(*parts: tuple[Record, ...], rules: tuple[Record, ...] = ()) -> Report:
         conditions="conditions",
         contestants=tuple(Contestant(name, f"{name} 1.0", "as it comes") for name in names),
         records=sum(parts, ()),
-        rule_names=("10", "1,000", "10,000"),
-        rule_records=rules,
+        series=(Series("rules", "rules", ("10", "1,000", "10,000"), rules, RULE_GOALS),),
         left_out=(),
     )
 
@@ -125,7 +124,10 @@ def test_many_rules_are_compared_with_few() -> None:
 
 def test_the_json_can_be_written_and_holds_every_run() -> None:
     parts = records("danted", figures.CONNECTIONS, 100.0, 110.0), records(OURS, figures.CONNECTIONS, 200.0, 220.0)
-    value = json.loads(json.dumps(report.as_json(whole(*parts))))
+    rules = records("10", figures.CONNECTIONS, 100.0) + records("10,000", figures.CONNECTIONS, 90.0)
+    value = json.loads(json.dumps(report.as_json(whole(*parts, rules=rules))))
     assert len(value["runs"]) == 4
+    assert len(value["series"]["rules"]["runs"]) == 2
+    assert value["series"]["rules"]["ratios"]["conn_per_s"]["median"] == 0.9
     assert value["medians"]["danted"]["conn_per_s"] == {"median": 105.0, "low": 100.0, "high": 110.0}
     assert value["ratios"]["conn_per_s"]["better_peer"]["median"] == 2.0

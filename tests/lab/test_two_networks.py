@@ -349,7 +349,7 @@ def test_an_uplink_that_goes_in_the_middle_of_500_sessions(own_networks: Lab, tm
                 play(stage, [fetch(B, BY_WAN2, within=2), fetch(A, None)])
                 if policy == "cut":
                     assert eventually(
-                        lambda: sum(r["end"] == "uplink wan1 went down" for r in daemon.records()) == MANY
+                        lambda: sum(r["end"] == "the way out by wan1 is lost" for r in daemon.records()) == MANY
                     )
                     assert sessions.ended() == MANY
                 else:

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from gateway.cli import explain
+from gateway.daemon import configuration
+from gateway.daemon.messages import Network
+from gateway.daemon.status import StatusFile
 from gateway.net.lookup import LookupFailed
+from gateway.policy.egress import Standing
+from gateway.session.tcp import NO_ROUTE
+from tests.support.daemon import Toml, write_files
+from tests.support.playbook import TIME
+from tests.support.routes import uplink
+from tests.unit.daemon.hosts import HOST
 
 RULES = """\
 # who may go where
@@ -230,3 +239,175 @@ def test_a_missing_file_is_one_clear_line(capsys: pytest.CaptureFixture[str]) ->
     words = ["-f", "/nonexistent/gateway.toml", "--from", "10.0.0.1", "--to", "192.0.2.1:80"]
     assert explain.run(parser.parse_args(words)) == 2
     assert capsys.readouterr().err == "/nonexistent/gateway.toml: cannot read: No such file or directory\n"
+
+
+# Ways out
+
+LINES = "wan2 *=ops ALL\nwan1,wan2 203.0.113.0/24\nwan2 2001:db8::/32\nwan9,wan2 .example.com\nwan9 198.51.100.0/24\n"
+Multihomed = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def multihomed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Multihomed:
+    """Runs ``sockctl explain`` on a gateway with two uplinks of which the first has IPv6 too; status, output."""
+    monkeypatch.setattr(configuration, "read_kernel", lambda: HOST)
+
+    def start(
+        to: str, *words: str, lines: str | None = LINES, rules: str = "permit ALL ALL\n", default: str = "wan1"
+    ) -> tuple[int, str]:
+        settings: Toml = {"external": {"interface": default}} if lines else {}
+        path = write_files(tmp_path, rules, routes=lines, settings=settings)
+        parser = argparse.ArgumentParser()
+        explain.add_arguments(parser)
+        status = explain.run(parser.parse_args(["-f", str(path), "--from", "10.1.2.3", "--to", to, *words]))
+        output, errors = capsys.readouterr()
+        assert errors == ""
+        return status, output
+
+    return start
+
+
+def ways(output: str) -> list[str]:
+    """The lines that speak of ways out, and the result."""
+    return [line.strip() for line in output.splitlines() if line.startswith(("  way out:", "    not by", "result"))]
+
+
+def test_the_way_out_is_told_and_why_it_is_no_other(multihomed: Multihomed) -> None:
+    status, output = multihomed("203.0.113.9:80")
+    assert status == 0
+    assert ways(output) == [
+        "way out: by wan1 from 192.0.2.10: wan1 by sockd.route:2",
+        "not by wan2: another one comes first",
+        "result   PERMIT",
+    ]
+    lines = output.splitlines()
+    assert lines.index("address  203.0.113.9") < lines.index("    not by wan2: another one comes first")
+
+
+def test_what_no_line_is_for_goes_by_the_default(multihomed: Multihomed) -> None:
+    assert ways(multihomed("192.0.2.200:80")[1])[0] == "way out: by wan1 from 192.0.2.10: wan1 by [external]"
+
+
+def test_the_user_counts(multihomed: Multihomed) -> None:
+    _, output = multihomed("203.0.113.9:80", "--user", "ops")
+    assert ways(output)[0] == "way out: by wan2 from 198.51.100.10: wan2 by sockd.route:1"
+
+
+def test_via_of_the_deciding_rule_counts(multihomed: Multihomed) -> None:
+    _, output = multihomed("203.0.113.9:80", rules="deny ALL 192.0.2.0/24\npermit ALL ALL via=wan2\n")
+    assert ways(output)[0] == "way out: by wan2 from 198.51.100.10: wan2 by via= of sockd.conf:2"
+
+
+def test_the_name_counts_that_was_asked_for(multihomed: Multihomed) -> None:
+    status, output = multihomed("www.example.com:80", "--address", "192.0.2.200")
+    assert status == 0
+    assert ways(output) == [
+        "way out: by wan2 from 198.51.100.10: wan2 by sockd.route:4, because wan9 is down: no such interface",
+        "not by wan9: wan9 is down: no such interface",
+        "result   PERMIT",
+    ]
+
+
+def test_what_is_permitted_and_has_no_usable_way_is_refused(multihomed: Multihomed) -> None:
+    status, output = multihomed("198.51.100.9:80")
+    assert status == 1
+    assert "  PERMIT: permitted by sockd.conf:1" in output.splitlines()
+    assert ways(output) == [
+        "way out: none: no usable way out by sockd.route:5: wan9 is down: no such interface",
+        "not by wan9: wan9 is down: no such interface",
+        "result   REFUSED: no way out",
+    ]
+
+
+def test_the_family_of_the_address_counts(multihomed: Multihomed) -> None:
+    status, output = multihomed("[2001:db8::80]:80")
+    assert status == 1
+    assert "way out: none: no usable way out by sockd.route:3: wan2 has no IPv6 address" in ways(output)
+    assert multihomed("[::ffff:203.0.113.9]:80")[0] == 0
+
+
+@pytest.mark.parametrize("order", [("198.51.100.9", "203.0.113.9"), ("203.0.113.9", "198.51.100.9")])
+def test_a_name_with_one_address_that_there_is_a_way_to_is_permitted(
+    multihomed: Multihomed, order: tuple[str, str]
+) -> None:
+    words = [word for text in order for word in ("--address", text)]
+    status, output = multihomed("www.example.org:80", *words)
+    assert status == 0
+    assert sum(line.startswith("way out: none: ") for line in ways(output)) == 1
+    assert ways(output)[-1] == "result   PERMIT"
+
+
+def test_a_name_of_which_no_address_has_a_way_is_refused(multihomed: Multihomed) -> None:
+    words = ("--address", "198.51.100.9", "--address", "2001:db8::80")
+    status, output = multihomed("www.example.org:80", *words)
+    assert (status, ways(output)[-1]) == (1, "result   REFUSED: no way out")
+    assert json.loads(multihomed("www.example.org:80", "--json", *words)[1])["result"] == "refused"
+
+
+def test_an_address_that_is_denied_has_no_way(multihomed: Multihomed) -> None:
+    rules = "permit ALL 203.0.113.9/32\n"
+    status, output = multihomed("a.example.org:80", "--address", "203.0.113.8", rules=rules)
+    assert (status, ways(output)) == (1, ["result   DENY"])
+    words = ("--address", "203.0.113.8", "--address", "203.0.113.9", "--json")
+    status, output = multihomed("a.example.org:80", *words, rules=rules)
+    found = json.loads(output)
+    assert (status, found["result"]) == (0, "permit")
+    assert ["way_out" in entry for entry in found["addresses"]] == [False, True]
+
+
+def test_a_denied_request_is_denied_and_not_refused(multihomed: Multihomed) -> None:
+    status, output = multihomed("198.51.100.9:80", "--json", rules="deny ALL\n")
+    assert (status, json.loads(output)["result"]) == (1, "deny")
+
+
+def test_without_any_line_for_it_the_daemons_words_are_told(multihomed: Multihomed) -> None:
+    status, output = multihomed("192.0.2.200:80", default="")
+    assert (status, ways(output)) == (1, [f"way out: none: {NO_ROUTE}", "result   REFUSED: no way out"])
+
+
+def test_what_the_running_daemon_knows_counts(multihomed: Multihomed, tmp_path: Path) -> None:
+    """Both settle: the first is taken, and what is said of it is not said against it."""
+    status = StatusFile(str(tmp_path / "sockd.status"))
+    known = (
+        uplink("wan1", "192.0.2.10", standing=Standing.SETTLING, cause="link is up"),
+        uplink("wan2", "198.51.100.10", standing=Standing.SETTLING, cause="link is up"),
+    )
+    status.write(Network(known), TIME)
+    _, output = multihomed("203.0.113.9:80")
+    found = json.loads(multihomed("203.0.113.9:80", "--json")[1])["addresses"][0]["way_out"]
+    status.close()
+    assert ways(output)[1] == "not by wan2: wan2 is settling: link is up"
+    assert found["egress"]["uplink"] == "wan1"
+    assert found["against"] == [{"word": "wan2", "why": "wan2 is settling: link is up"}]
+
+
+def test_a_single_homed_server_has_nothing_to_say_of_ways(multihomed: Multihomed) -> None:
+    status, output = multihomed("203.0.113.9:80", lines=None)
+    assert (status, ways(output)) == (0, ["result   PERMIT"])
+    found = json.loads(multihomed("203.0.113.9:80", "--json", lines=None)[1])
+    assert "way_out" not in found["addresses"][0]
+
+
+def test_the_way_out_as_json_has_what_the_text_has(multihomed: Multihomed) -> None:
+    found = json.loads(multihomed("203.0.113.9:80", "--json")[1])
+    assert found["addresses"][0]["way_out"] == {
+        "egress": {"uplink": "wan1", "device": "wan1", "source": "192.0.2.10"},
+        "reason": "wan1 by sockd.route:2",
+        "against": [{"word": "wan2", "why": "another one comes first"}],
+    }
+    found = json.loads(multihomed("198.51.100.9:80", "--json")[1])
+    assert found["addresses"][0]["way_out"] == {
+        "egress": None,
+        "reason": "no usable way out by sockd.route:5: wan9 is down: no such interface",
+        "against": [{"word": "wan9", "why": "wan9 is down: no such interface"}],
+    }
+
+
+def test_two_words_for_the_way_that_is_taken_are_not_against_it(multihomed: Multihomed) -> None:
+    found = json.loads(multihomed("203.0.113.9:80", "--json", lines="wan1,192.0.2.10,wan2 ALL\n")[1])
+    assert [other["word"] for other in found["addresses"][0]["way_out"]["against"]] == ["wan2"]
+
+
+def test_a_rule_file_alone_says_nothing_of_ways(command: Runner) -> None:
+    status, output, _ = command("--to", "192.0.2.1:80", rules="permit 10.0.0.0/8 ALL via=nowhere\n")
+    assert (status, ways(output)) == (0, ["result   PERMIT"])

@@ -226,7 +226,7 @@ def test_ten_thousand_rules_are_read_in_well_under_a_second() -> None:
 def test_the_examples_of_the_manual_are_understood_without_a_doubt() -> None:
     (text,) = manual_examples("sockd.conf.5")
     file = parse_access(text, PATH, Services({"smtp": 25, "telnet": 23, "ssh": 22}, {}))
-    assert len(file.rules) == 6
+    assert len(file.rules) == 7
     assert file.bad_id is not None
     assert file.warnings == ()
 

@@ -123,3 +123,80 @@ def test_the_1992_dialect_is_chosen_by_the_settings(tmp_path: Path) -> None:
     toml = "dialect = '1992'\n[files]\naccess = 'sockd.conf'\n"
     found = load(write(tmp_path, toml, access="permit 10.0.0.0 0.255.255.255\n"), silent)
     assert found.policy.decide(question("10.1.2.3", "203.0.113.1")).result is Result.PERMIT
+
+
+# Two networks
+
+ROUTED = "[files]\naccess = 'sockd.conf'\nroutes = 'sockd.route'\n"
+
+
+def test_routes_and_default_make_a_router_that_knows_no_uplink_yet(tmp_path: Path) -> None:
+    (tmp_path / "sockd.route").write_text("lo 10.0.0.0/8\n")
+    found = load(write(tmp_path, ROUTED + "[external]\ninterface = 'wan1'\n"), silent)
+    assert found.routes is not None
+    assert found.router is not None
+    assert [route.origin for route in found.router.routes] == ["sockd.route:1", "[external]"]
+    assert found.router.uplinks == ()
+
+
+def test_a_default_alone_makes_a_router_and_neither_makes_none(tmp_path: Path) -> None:
+    alone = load(write(tmp_path, "[files]\naccess = 'sockd.conf'\n[external]\ninterface = 'lo'\n"), silent)
+    assert alone.routes is None
+    assert alone.router is not None
+    single = load(write(tmp_path), silent)
+    assert (single.routes, single.router) == (None, None)
+
+
+def test_mistakes_of_the_routes_are_said_with_those_of_all_other_files(tmp_path: Path) -> None:
+    (tmp_path / "sockd.route").write_text("wan1\nwan1 *=@no-such-group 10.0.0.0/8\n")
+    toml = ROUTED + "passwords = 'passwords'\n[timeouts]\nidel = 3\n"
+    found = problems(write(tmp_path, toml, access="permt ALL\n", passwords="fred\n"))
+    assert [line.removeprefix(f"{tmp_path}/").split(":")[0] for line in found] == [
+        "gateway.toml",
+        "sockd.conf",
+        "sockd.route",
+        "passwords",
+    ]
+
+
+def test_users_of_the_routes_that_nobody_knows_are_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "sockd.route").write_text("wan1 *=@no-such-group 10.0.0.0/8\n")
+    (line,) = problems(write(tmp_path, ROUTED))
+    assert line == f"{tmp_path}/sockd.route:1:1: unknown group @no-such-group"
+
+
+def test_doubts_come_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "sockd.route").write_text("lo ALL\nnosuch0 10.0.0.0/8\n")
+    toml = ROUTED + "[internal]\ninterface = 'nosuch1'\n[uplinks.slow]\ninterface = 'nosuch2'\n"
+    access = "permit 10.0.0.0 255.0.0.0\npermit 10.1.0.0 255.255.0.0\n"
+    found = load(write(tmp_path, toml, access), silent)
+    said = [str(warning).removeprefix(f"{tmp_path}/") for warning in found.warnings]
+    assert [line.partition(": warning: ")[0] for line in said] == [
+        "sockd.conf:2:1",
+        "sockd.route:2:1",
+        "sockd.route:2:1",
+        "gateway.toml",
+        "gateway.toml",
+    ]
+    assert "there is no interface nosuch0 now" in said[2]
+    assert "[internal] interface: there is no interface nosuch1 now; nobody can connect" in said[3]
+    assert "[uplinks.slow]: there is no interface nosuch2 now" in said[4]
+
+
+@pytest.mark.parametrize(
+    ("interface", "count"), [pytest.param("lo", 0, id="there"), pytest.param("nosuch1", 1, id="not there")]
+)
+def test_an_inside_interface_that_is_not_there_is_a_doubt_of_a_single_homed_server_too(
+    tmp_path: Path, interface: str, count: int
+) -> None:
+    found = load(write(tmp_path, f"[files]\naccess = 'sockd.conf'\n[internal]\ninterface = '{interface}'\n"), silent)
+    assert len(found.warnings) == count
+
+
+def test_the_status_file_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon leaves the folder in which it was started, and only then writes it."""
+    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[sockd]\nstatus = 'sockd.status'\n")
+    monkeypatch.chdir(tmp_path)
+    assert load("gateway.toml", silent).settings.sockd.status == f"{tmp_path}/sockd.status"
+    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[sockd]\nstatus = ''\n")
+    assert load("gateway.toml", silent).settings.sockd.status == ""

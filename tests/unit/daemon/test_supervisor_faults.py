@@ -203,7 +203,9 @@ def test_workers_do_not_hold_the_pid_file(tmp_path: Path) -> None:
             os.kill(member, signal.SIGKILL)
             assert eventually(lambda gone=member: gone not in proc.tree(number))  # type: ignore[misc]
             assert eventually(lambda: len(proc.tree(number)) == len(family))
-            assert [str(pidfile) in links(pid) for pid in proc.tree(number)] == [True, False, False, False]
+            assert eventually(
+                lambda: [str(pidfile) in links(pid) for pid in proc.tree(number)] == [True, False, False, False]
+            )
     finally:
         os.kill(number, signal.SIGTERM)
         assert eventually(lambda: not proc.tree(number))

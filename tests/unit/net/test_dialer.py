@@ -11,9 +11,11 @@ from gateway.address import Address, Endpoint
 from gateway.net.dialer import ATTEMPT_DELAY, Spare, dial, dial_any, interleave, race
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.sockets import Socket
-from gateway.policy.egress import Hop
+from gateway.policy.egress import Egress, Hop
+from tests.support.peers import has_ipv6
 from tests.support.playbook import endpoint
 from tests.support.rawsocks import LINGER_NONE
+from tests.support.rules import address
 from tests.unit.net.stage import Stage, descriptors
 
 
@@ -240,6 +242,111 @@ def test_several_endpoints_that_all_fail_for_a_client(stage: Stage, targets: Tar
     client = Client()
     stage.run(dial_any(stage.poller, client, hops(targets.refusing(), targets.refusing()), Spare(4)))
     assert client.failures == [(errno.ECONNREFUSED, "connect()")]
+
+
+# By a way out
+
+LOW, HIGH = (Egress(f"wan{number}", "lo", address(f"127.0.0.{number}")) for number in (7, 8))
+GONE = Egress("wan1", "nonesuch0", address("127.0.0.7"))
+MOVED = Egress("wan1", "lo", address("192.0.2.77"))
+
+
+def device_of(sock: Socket | socket.socket) -> str:
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0").decode()
+
+
+def test_one_endpoint_is_dialled_from_the_address_and_by_the_device_of_its_way(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    dial(stage.poller, client, Hop(targets.answering(), LOW))
+    assert stage.until(lambda: client.socks)
+    (sock,) = client.socks
+    assert sock.getsockname()[0] == "127.0.0.7"
+    assert device_of(sock) == "lo"
+    stage.poller.close_later(sock.fileno(), sock)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs ::1 on the loopback interface")
+def test_so_it_is_by_ipv6(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    dial(stage.poller, client, Hop(targets.answering("::1"), Egress("wan1", "lo", address("::1"))))
+    assert stage.until(lambda: client.socks)
+    (sock,) = client.socks
+    assert (sock.getsockname()[0], device_of(sock)) == ("::1", "lo")
+    stage.poller.close_later(sock.fileno(), sock)
+
+
+UNUSABLE = [
+    pytest.param(GONE, errno.ENODEV, "bind() to 127.0.0.7 on nonesuch0", id="its device has gone"),
+    pytest.param(MOVED, errno.EADDRNOTAVAIL, "bind() to 192.0.2.77 on lo", id="its address has gone"),
+]
+
+
+@pytest.mark.parametrize(("egress", "number", "call"), UNUSABLE)
+def test_a_way_that_has_just_gone_is_told_at_once_and_no_other_is_taken(
+    stage: Stage, targets: Targets, egress: Egress, number: int, call: str
+) -> None:
+    where = targets.answering()
+    before = descriptors()
+    client = Client()
+    assert dial(stage.poller, client, Hop(where, egress)) is None
+    assert client.failures == [(number, call)]
+    assert client.socks == []
+    assert descriptors() == before
+
+
+def test_a_source_of_the_other_family_is_a_failed_dial(stage: Stage, targets: Targets) -> None:
+    client = Client()
+    before = descriptors()
+    assert dial(stage.poller, client, Hop(targets.answering(), Egress("wan1", "lo", address("::1")))) is None
+    ((number, call),) = client.failures
+    assert number
+    assert call == "bind() to ::1 on lo"
+    assert descriptors() == before + 1
+
+
+def test_in_a_race_each_endpoint_is_dialled_by_its_own_way(stage: Stage, targets: Targets) -> None:
+    sock = stage.run(race(stage.loop, [Hop(targets.refusing(), LOW), Hop(targets.answering(), HIGH)]))
+    assert (sock.getsockname()[0], device_of(sock)) == ("127.0.0.8", "lo")
+    sock.close()
+    sock = stage.run(race(stage.loop, [Hop(targets.answering(), LOW), Hop(targets.answering(), HIGH)]))
+    assert sock.getsockname()[0] == "127.0.0.7"
+    sock.close()
+
+
+@pytest.mark.parametrize(("egress", "number", "call"), UNUSABLE)
+def test_in_a_race_a_way_that_has_just_gone_costs_no_time_and_no_descriptor(
+    stage: Stage, targets: Targets, egress: Egress, number: int, call: str
+) -> None:
+    second = targets.answering()
+    before = descriptors()
+    started = stage.loop.time()
+    sock = stage.run(race(stage.loop, [Hop(targets.answering(), egress), Hop(second, HIGH)]))
+    assert sock.getpeername()[1] == second.port
+    assert stage.loop.time() - started < ATTEMPT_DELAY
+    sock.close()
+    assert descriptors() == before + 1, "the first target's own"
+    client = Client()
+    stage.run(dial_any(stage.poller, client, [Hop(second, egress), Hop(second, egress)], Spare(4)))
+    assert [fault for fault, _ in client.failures] == [number], call
+
+
+def test_giving_up_what_goes_by_a_way_closes_it(stage: Stage, targets: Targets) -> None:
+    silent = targets.silent()
+    before = descriptors()
+    client = Client()
+    attempt = dial(stage.poller, client, Hop(silent, LOW))
+    task = stage.loop.create_task(race(stage.loop, [Hop(silent, LOW), Hop(silent, HIGH)]))
+    stage.rest(0.01)
+    assert descriptors() == before + 2
+    assert attempt is not None
+    attempt.cancel()
+    task.cancel()
+    stage.rest(0.01)
+    assert descriptors() == before
+    assert (client.socks, client.failures) == ([], [])
+
+
+# Resets
 
 
 class Hasty(PathLoop):

@@ -18,6 +18,19 @@ def by(device: str, source: str) -> Egress:
     return Egress("wan1", device, address(source))
 
 
+def test_a_device_is_told_by_its_index_whatever_its_name_has_become() -> None:
+    with socket.socket() as sock:
+        bind_to(sock, Egress("wan1", "renamed0", address("127.0.0.1"), socket.if_nametoindex("lo")))
+        assert device_of(sock) == "lo"
+
+
+def test_an_index_that_is_gone_can_not_be_used() -> None:
+    with socket.socket() as sock:
+        bind_to(sock, Egress("wan1", "lo", address("127.0.0.1"), 1 << 30))
+        with pytest.raises(OSError, match="No such device"):
+            sock.connect(("127.0.0.1", 9))
+
+
 def device_of(sock: Socket | socket.socket) -> str:
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16).rstrip(b"\0").decode()
 

@@ -12,7 +12,7 @@ from gateway.policy.egress import Choice, Egress, Route, Standing, Uplink
 from gateway.policy.router import Router
 from gateway.policy.routetable import RouteTable
 from tests.support.routes import line, route_file, uplink, words
-from tests.support.rules import USERS, address
+from tests.support.rules import USERS, Users, address
 
 TARGET = address("198.51.100.7")
 WAN1 = uplink("wan1", "192.0.2.1", "192.0.2.2", "2001:db8::1", device="eth1")
@@ -82,6 +82,47 @@ class TestWhichLine:
         assert router().routes == ()
         asked = made.route(TARGET, None, "fred", None)
         assert made.routes[0] == asked
+
+
+class TestWay:
+    """`Router.way` is what a session asks; it keeps its answers as long as they hold."""
+
+    def test_it_is_the_choice_of_the_route(self) -> None:
+        made = router("wan2 198.51.100.0/24", "wan1")
+        for target, version in (("198.51.100.7", 4), ("203.0.113.9", 4), ("2001:db8::7", 6)):
+            route = made.route(address(target), None, "", None)
+            assert route is not None
+            assert made.way(address(target), None, "", None) == made.choose(route, version)
+        assert made.way(TARGET, None, "", ("wan1",), "sockd.conf:17") == Choice(
+            Egress("wan1", "eth1", address("192.0.2.1")), "wan1 by via= of sockd.conf:17"
+        )
+
+    def test_without_a_route_there_is_none(self) -> None:
+        assert router("wan1 10.0.0.0/8").way(TARGET, None, "", None) is None
+
+    def test_what_is_known_of_the_uplinks_counts_at_once(self) -> None:
+        made = router("wan1,wan2")
+        found = []
+        for uplinks in ((WAN1, WAN2), (WAN1_DOWN, WAN2), (WAN1, WAN2)):
+            made.update(uplinks)
+            choice = made.way(TARGET, None, "", None)
+            assert choice is not None
+            assert choice.egress is not None
+            found.append(choice.egress.uplink)
+        assert found == ["wan1", "wan2", "wan1"]
+
+    def test_a_user_file_that_changes_counts_at_once(self) -> None:
+        users = Users({"/etc/ops": ("fred",)})
+        lines = route_file(line("wan2", user="/etc/ops"), "wan1")
+        made = Router(RouteTable.compile(lines, users), ())
+        made.update((WAN1, WAN2))
+        reasons = []
+        for members in ({"fred"}, set()):
+            users.files["/etc/ops"] = frozenset(members)
+            choice = made.way(TARGET, None, "fred", None)
+            assert choice is not None
+            reasons.append(choice.reason)
+        assert reasons == ["wan2 by sockd.route:1", "wan1 by sockd.route:2"]
 
 
 class TestWhatAWordMeans:

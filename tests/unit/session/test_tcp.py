@@ -279,7 +279,7 @@ def test_a_report_line_lets_pass_and_is_written_down(speech: Speech) -> None:
         pytest.param(errno.ECONNREFUSED, "connect()", 1, "Connection refused", id="refused by the target"),
         pytest.param(errno.EHOSTUNREACH, "connect()", 2, "No route to host", id="no route to the host"),
         pytest.param(errno.EMFILE, "socket()", 3, "Too many open files", id="no descriptor for the socket"),
-        pytest.param(errno.EADDRNOTAVAIL, "bind()", 3, "Cannot assign requested address", id="another call failed"),
+        pytest.param(errno.ENOBUFS, "bind()", 3, "No buffer space available", id="another call failed"),
     ],
 )
 def test_a_connection_that_fails(speech: Speech, number: int, call: str, position: int, text: str) -> None:

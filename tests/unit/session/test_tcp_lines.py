@@ -159,6 +159,23 @@ def test_an_http_request_with_a_wrong_password_is_on_record_with_its_destination
     assert (record.command, record.host, record.port) == ("connect", TARGET, 23)
 
 
+@pytest.mark.parametrize(
+    ("minute", "result"),
+    [
+        pytest.param(8 * 60 - 1, Result.REFUSED, id="the last minute before"),
+        pytest.param(8 * 60, Result.CONNECTED, id="the first minute within"),
+    ],
+)
+def test_a_line_with_hours_counts_at_its_time_of_the_week(minute: int, result: Result) -> None:
+    play = Playbook("permit ALL ALL hours=Mon/08:00-18:00\n", minute=minute)
+    Received(greeting(0))(play)
+    Received(socks5(TARGET, 23))(play)
+    if result is Result.CONNECTED:
+        Connected()(play)
+        Ended(0, 0)(play)
+    assert [record.result for record in play.notebook.records] == [result]
+
+
 def test_a_request_that_waits_for_its_rules_has_the_line_that_could_permit_it() -> None:
     play = Playbook("deny ALL 198.51.100.0/24\npermit ALL ALL\n")
     Received(greeting(0) + socks5(b"example.com", 23))(play)

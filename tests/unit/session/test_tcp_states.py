@@ -1,4 +1,5 @@
-"""The table of states, walked by random events: success follows only a connection, and there is one record.
+"""The table of states, walked by random events: success follows only a connection, and there is one record; with two
+uplinks that come and go, nothing is dialled by one that is lost.
 
 An event that can not happen in a state is a bug of the caller, and is told from a client's doing by AssertionError.
 """
@@ -11,6 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateway.policy.egress import Egress, Standing, Uplink
+from gateway.policy.router import Router
+from gateway.policy.routetable import RouteTable
 from gateway.session.tcp import TRANSITIONS, Session, State
 from tests.support.playbook import (
     BOUND,
@@ -25,7 +29,8 @@ from tests.support.playbook import (
     endpoint,
 )
 from tests.support.rawsocks import BIND, greeting, http, password, socks4, socks4a, socks5
-from tests.support.rules import address
+from tests.support.routes import route_file, uplink
+from tests.support.rules import Users, address
 
 TARGET = "203.0.113.9"
 RULES = (
@@ -35,6 +40,20 @@ RULES = (
     "deny ALL 198.51.100.0/24 report\ndeny ALL 203.0.113.8/32 : denied %u\npermit ALL ALL\n",
     "deny ALL ALL auth=none\npermit ALL ALL\n",
     "deny ALL ALL\n",
+)
+ROUTES = (
+    ("wan1,wan2 ALL",),
+    ("wan2 *=fred ALL", "wan1 203.0.113.0/24"),
+    ("192.0.2.10,wan2 203.0.113.9/32", "wan2 .example.com"),
+    ("wan9 ALL",),
+)
+WAN1, WAN2 = uplink("wan1", "192.0.2.10", "2001:db8:1::10"), uplink("wan2", "198.51.100.10")
+HOSTS: tuple[tuple[Uplink, ...], ...] = (
+    (WAN1, WAN2),
+    (uplink("wan1", "192.0.2.10", standing=Standing.DOWN), WAN2),
+    (WAN1, uplink("wan2", "198.51.100.10", standing=Standing.SETTLING)),
+    (uplink("wan1", "192.0.2.77"), uplink("wan2", standing=Standing.DOWN)),
+    (),
 )
 BASIC = "Proxy-Authorization: Basic ZnJlZDpnZWhlaW0="
 MESSAGES = (
@@ -53,6 +72,13 @@ def grants(play: Playbook) -> int:
     return sum(entry.data.startswith(GRANTS) for entry in play.notebook.done if isinstance(entry, Sent))
 
 
+def routed(lines: tuple[str, ...], uplinks: tuple[Uplink, ...]) -> Router:
+    """The ways out of a gateway with these lines and uplinks, and no default."""
+    router = Router(RouteTable.compile(route_file(*lines), Users()), ())
+    router.update(uplinks)
+    return router
+
+
 class Walk(RuleBasedStateMachine):
     """What can happen to a session in the state that it is in, in any order."""
 
@@ -61,11 +87,25 @@ class Walk(RuleBasedStateMachine):
         self.play = Playbook()
         self.connected = False
         self.ended_input = False
-        self.before = State.NEGOTIATING
+        self.uplinks: tuple[Uplink, ...] = ()
 
-    @initialize(rules=st.sampled_from(RULES), passwords=st.booleans())
-    def begin(self, rules: str, passwords: bool) -> None:
-        self.play = Playbook(rules, passwords=passwords)
+    @initialize(
+        rules=st.sampled_from(RULES),
+        passwords=st.booleans(),
+        lines=st.none() | st.sampled_from(ROUTES),
+        uplinks=st.sampled_from(HOSTS),
+    )
+    def begin(self, rules: str, passwords: bool, lines: tuple[str, ...] | None, uplinks: tuple[Uplink, ...]) -> None:
+        self.uplinks = uplinks
+        router = None if lines is None else routed(lines, uplinks)
+        self.play = Playbook(rules, passwords=passwords, router=router)
+
+    def is_usable(self, egress: Egress) -> bool:
+        """Whether this way out is there now."""
+        return any(
+            known.name == egress.uplink and known.standing is not Standing.DOWN and egress.source in known.sources
+            for known in self.uplinks
+        )
 
     def at(self, *states: State) -> bool:
         return self.play.session.state in states
@@ -117,6 +157,18 @@ class Walk(RuleBasedStateMachine):
     def fail_to_connect(self, number: int) -> None:
         self.play.session.connect_failed(number)
 
+    @rule(uplinks=st.sampled_from(HOSTS))
+    @precondition(lambda self: self.play.router is not None)
+    def change_ways(self, uplinks: tuple[Uplink, ...]) -> None:
+        """In any state; only what is being dialled can be dialled anew."""
+        self.uplinks = uplinks
+        session, router = self.play.session, self.play.router
+        assert router is not None
+        router.update(uplinks)
+        if session.dials_by_lost_way(self.is_usable):
+            assert session.state is State.DIALING
+            session.redial()
+
     @rule(sent=st.integers(0, 1 << 40), received=st.integers(0, 1 << 40))
     @precondition(lambda self: self.at(State.RELAYING))
     def end(self, sent: int, received: int) -> None:
@@ -139,6 +191,19 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def there_is_one_record_and_only_at_the_end(self) -> None:
         assert len(self.play.notebook.records) == self.at(State.ENDED)
+
+    @invariant()
+    def nothing_is_dialled_by_a_way_that_is_lost_or_by_none(self) -> None:
+        if self.at(State.DIALING) and self.play.router is not None:
+            assert isinstance(self.last, Dialled)
+            assert self.last.hops
+            assert all(hop.egress is not None and self.is_usable(hop.egress) for hop in self.last.hops)
+
+    @invariant()
+    def a_record_names_the_uplink_of_a_connection_and_of_nothing_else(self) -> None:
+        for record in self.play.notebook.records:
+            assert (record.uplink is not None) == (self.connected and self.play.router is not None)
+            assert (record.way is None) == (record.uplink is None)
 
     @invariant()
     def nothing_is_done_for_a_client_after_its_end(self) -> None:
@@ -183,6 +248,7 @@ STARTS: dict[State, tuple[str, bool, tuple[bytes, ...]]] = {
     State.ENDED: ("deny ALL ALL\n", False, (socks4(TARGET, 80),)),
 }
 ENDPOINTS = (endpoint("203.0.113.9:80"),)
+BY_WAN1 = ("wan1 ALL",)
 EVENTS: dict[str, tuple[Callable[[Session], None], frozenset[State]]] = {
     "received": (lambda session: session.received(b"\x05"), frozenset({State.NEGOTIATING})),
     "a right password": (lambda session: session.password_checked(True), frozenset({State.CHECKING_PASSWORD})),
@@ -195,6 +261,7 @@ EVENTS: dict[str, tuple[Callable[[Session], None], frozenset[State]]] = {
         lambda session: session.connected(endpoint(BOUND), BOUND, address(TARGET)),
         frozenset({State.DIALING}),
     ),
+    "redial": (lambda session: session.redial(), frozenset({State.DIALING})),
     "connect_failed": (lambda session: session.connect_failed(111), frozenset({State.DIALING})),
     "timed_out": (lambda session: session.timed_out(), frozenset(set(State) - {State.RELAYING, State.ENDED})),
     "ended": (lambda session: session.ended(0, 0, "x"), frozenset({State.RELAYING})),
@@ -202,9 +269,9 @@ EVENTS: dict[str, tuple[Callable[[Session], None], frozenset[State]]] = {
 }
 
 
-def brought_to(state: State) -> Playbook:
+def brought_to(state: State, router: Router | None = None) -> Playbook:
     rules, passwords, messages = STARTS[state]
-    play = Playbook(rules, passwords=passwords)
+    play = Playbook(rules, passwords=passwords, router=router)
     for message in messages:
         play.session.received(message)
     if state is State.RELAYING:
@@ -248,3 +315,44 @@ def test_a_right_password_out_of_turn_proves_nothing(state: State) -> None:
     play.session.abandoned("x")
     (record,) = play.notebook.records
     assert record.auth == "none"
+
+
+@pytest.mark.parametrize("state", State)
+def test_whether_a_way_is_lost_can_be_asked_at_any_time_and_concerns_dials_only(state: State) -> None:
+    play = brought_to(state, routed(BY_WAN1, (WAN1, WAN2)))
+    before = list(play.notebook.done)
+    assert play.session.dials_by_lost_way(lambda _: False) is (state is State.DIALING)
+    assert not play.session.dials_by_lost_way(lambda _: True)
+    assert play.session.state is state
+    assert play.notebook.done == before
+
+
+@pytest.mark.parametrize("state", State)
+def test_on_a_single_homed_server_no_way_is_ever_lost(state: State) -> None:
+    assert not brought_to(state).session.dials_by_lost_way(lambda _: False)
+
+
+def test_dialling_anew_stays_in_its_state_and_sends_nothing() -> None:
+    router = routed(("wan1,wan2 ALL",), (WAN1, WAN2))
+    play = brought_to(State.DIALING, router)
+    for uplinks in ((WAN2,), (WAN1,), (WAN2,)):
+        router.update(uplinks)
+        play.session.redial()
+        assert play.session.state is State.DIALING
+    assert grants(play) == 0
+    assert play.notebook.sent == b""
+    dialled = [entry.hops[0].egress for entry in play.notebook.done if isinstance(entry, Dialled)]
+    assert [egress.uplink for egress in dialled if egress is not None] == ["wan1", "wan2", "wan1", "wan2"]
+
+
+def test_a_failure_or_a_time_limit_after_dialling_anew_ends_it_once() -> None:
+    router = routed(("wan1,wan2 ALL",), (WAN1, WAN2))
+    for happen in (EVENTS["connect_failed"][0], EVENTS["timed_out"][0], EVENTS["abandoned"][0]):
+        router.update((WAN1, WAN2))
+        play = brought_to(State.DIALING, router)
+        router.update((WAN2,))
+        play.session.redial()
+        happen(play.session)
+        (record,) = play.notebook.records
+        assert record.uplink is None
+        assert play.session.state is State.ENDED

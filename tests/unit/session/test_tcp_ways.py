@@ -153,6 +153,25 @@ def test_of_a_names_addresses_those_are_dialled_that_there_is_a_way_to() -> None
     )
 
 
+def test_the_record_names_the_way_of_the_address_that_answered() -> None:
+    play = Playbook(router=router(f"wan2 {TARGET}/32", "wan1 ALL"))
+    play >> Received(socks4a(b"www.example.com", 80)) << LookedUp("www.example.com")
+    by_wan1 = Hop(endpoint("203.0.113.10:80"), BY_WAN1, "wan1 by sockd.route:2")
+    by_wan2 = Hop(endpoint(f"{TARGET}:80"), BY_WAN2, "wan2 by sockd.route:1")
+    assert (
+        play
+        >> Resolved("203.0.113.10", TARGET)
+        << Dialled((by_wan1, by_wan2))
+        >> Connected(TARGET)
+        << Starting("connected -- ")
+        << Sent(GRANTED)
+        << Relayed()
+        >> Ended(1, 2)
+        << Starting("terminated -- ")
+        << recorded(address=TARGET, uplink="wan2", way="wan2 by sockd.route:1")
+    )
+
+
 def test_a_line_with_a_name_is_for_requests_by_that_name_only() -> None:
     routes = ("wan2 .example.com", "wan1 ALL")
     by_name = (

@@ -550,6 +550,17 @@ def test_each_line_is_a_datagram_of_its_class(syslogd: Syslogd, desk: Desk) -> N
     assert syslogd.read() == [(29, "refused -- Connect"), (27, "Unable to open userfile (/etc/x)")]
 
 
+def test_an_error_that_a_fork_finds_waiting_leaves_no_mark_on_the_lines_of_the_child(
+    syslogd: Syslogd, desk: Desk
+) -> None:
+    desk.journal.trouble("of the parent")
+    desk.journal.attach(desk.schedule)
+    desk.journal.line("of the child")
+    desk.journal.trouble("an error of the child")
+    desk.schedule.pass_time()
+    assert syslogd.read() == [(29, "of the child"), (27, "an error of the child")]
+
+
 @pytest.mark.parametrize(("facility", "priority"), [(0, 5), (3, 29), (16, 133), (23, 189)])
 def test_the_facility(syslogd: Syslogd, facility: int, priority: int) -> None:
     sink = SyslogSink(syslogd.path)

@@ -1,6 +1,7 @@
 """The standing of one uplink as playbooks: at this second this happens, the log says that, and so it stands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -27,6 +28,8 @@ BARE = having()
 PULLED = Facts("eth0", exists=True, running=False, sources=(address(TEN),))
 EMPTY_AND_PULLED = Facts("eth0", exists=True)
 GONE = Facts("eth0")
+ROUTED = replace(WORKS, defaults=frozenset({4}))
+FIRST, SECOND = replace(WORKS, index=4), replace(WORKS, index=9)
 
 
 class Round(NamedTuple):
@@ -124,6 +127,21 @@ UNPROBED = {
             ),
             SETTLING,
         ),
+    ],
+    "the default route goes and comes back": [
+        (0, ROUTED, ("uplink wan1 (eth0) is up: 192.0.2.10",), UP),
+        (1, WORKS, ("uplink wan1 (eth0) is down: no default route",), DOWN),
+        (2, ROUTED, ("uplink wan1 (eth0) works again: it has a default route; preferred again in 30 s",), SETTLING),
+    ],
+    "an uplink that never had a default route may be meant so": [
+        (0, WORKS, ("uplink wan1 (eth0) is up: 192.0.2.10",), UP),
+        (1, ROUTED, (), UP),
+        (2, WORKS, ("uplink wan1 (eth0) is down: no default route",), DOWN),
+    ],
+    "another interface gets the name at once": [
+        (0, FIRST, ("uplink wan1 (eth0) is up: 192.0.2.10",), UP),
+        (1, SECOND, ("uplink wan1 (eth0): another interface has the name now",), UP),
+        (2, SECOND, (), UP),
     ],
     "the last address goes": [
         (0, WORKS, ("uplink wan1 (eth0) is up: 192.0.2.10",), UP),
@@ -580,3 +598,26 @@ def test_it_always_comes_back_when_all_is_well(
     play.give(now + limits.failback, Tick())
     assert play.health.uplink.standing is UP
     assert play.health.uplink.sources == (Address(4, 0xC000020A),)
+
+
+def test_one_that_is_in_doubt_has_to_show_that_it_works() -> None:
+    """Of a new watcher that knows that it was down: without probes the delay is enough."""
+    probed = Health("wan1", "wan1", Thresholds(2, 2, 30), probed=True, doubtful=True)
+    assert probed.observe(WORKS, 0) == ("uplink wan1 is down: waiting for 2 answers of its probes",)
+    assert probed.probed(probed.generation, True, "", 1) == ()
+    assert probed.probed(probed.generation, True, "", 2) == (
+        "uplink wan1 works again: its probes are answered; preferred again in 30 s",
+    )
+    unprobed = Health("wan1", "wan1", Thresholds(2, 2, 30), probed=False, doubtful=True)
+    assert unprobed.observe(WORKS, 0) == ("uplink wan1 works again: link is up; preferred again in 30 s",)
+    assert unprobed.uplink.standing is SETTLING
+
+
+def test_a_round_that_began_by_another_interface_of_the_name_does_not_count() -> None:
+    health = Health("wan1", "wan1", Thresholds(1, 1, 0), probed=True)
+    health.observe(FIRST, 0)
+    began = health.generation
+    health.observe(SECOND, 1)
+    assert health.probed(began, False, "no answer", 2) == ()
+    assert health.uplink.standing is UP
+    assert health.uplink.index == 9

@@ -19,7 +19,7 @@ from tests.support.lab.topology import TWO_NETWORKS
 from tests.support.netns import Namespace
 from tests.support.waiting import eventually
 
-_FILES = ("gateway.toml", "gateway-two-networks.toml", "sockd.conf", "sockd.route")
+_FILES = ("gateway.toml", "sockd.conf", "sockd.route")
 _USERS = ("fred", "ops")
 _HERE = Path(__file__).resolve().parent
 
