@@ -108,7 +108,7 @@ def _substitutions(
 def _permitted(test: _Test) -> bool:
     """Find the deciding line, pretend to ask identd, run the commands (``spec/socks4.md`` §3.5)."""
     users = user_files(_say)
-    problems = rule_problems(test.file.rules, users)
+    problems = rule_problems(test.file.rules, users, multihomed=True)
     if problems:
         raise ConfigError(problems)
     rule = first_match(test.file.rules, test.question, test.destination, users)

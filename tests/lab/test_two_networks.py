@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -495,3 +496,104 @@ def test_the_commands_tell_which_way_out_and_why(own_networks: Lab, tmp_path: Pa
                 ),
             ],
         )
+
+
+# What a hostile review found
+
+
+class Hammer:
+    """Connections from the inside, one after another in several threads, until it is stopped."""
+
+    def __init__(self, networks: Lab, target: str) -> None:
+        self.served = 0
+        self._networks = networks
+        self._target = target
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(3)]
+
+    def __enter__(self) -> "Hammer":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(OSError):
+                self.served += self._once()
+
+    def _once(self) -> bool:
+        with self._networks.spaces[INSIDE].inside(), socket.create_connection((PROXY, PORT), 2) as sock:
+            sock.sendall(b"\x04\x01\x00\x50" + socket.inet_aton(self._target) + b"\x00")
+            return sock.recv(8)[1:2] == b"\x5a"
+
+
+def test_exchanged_names_of_cards_never_send_an_address_by_the_other_card(own_networks: Lab, tmp_path: Path) -> None:
+    swap = "ip link set wan1 name x && ip link set wan2 name wan1 && ip link set x name wan2"
+    with gateway(own_networks, tmp_path, "wan1 ALL\n", failback=0):
+        with (
+            capture(own_networks.spaces[OUTSIDE], "eth0") as first,
+            capture(own_networks.spaces[OUTSIDE2], "eth0") as second,
+            Hammer(own_networks, TARGET_A) as hammer,
+        ):
+            for _ in range(8):
+                own_networks.run(GATEWAY, "sh", "-c", swap)
+                time.sleep(0.15)
+        assert hammer.served > 20
+        assert first.packets(source=WAN1, port=80), "it did leave by this one"
+        assert second.packets(source=WAN2, port=80), "and by this one"
+        assert first.packets(source=WAN2) == []
+        assert second.packets(source=WAN1) == []
+
+
+def test_sessions_are_cut_when_the_address_of_their_line_goes(own_networks: Lab, tmp_path: Path) -> None:
+    with gateway(own_networks, tmp_path, f"{WAN1} 0.0.0.0 0.0.0.0\n", sessions="cut") as daemon:
+        sessions = Sessions(own_networks, TARGET_A, 5)
+        try:
+            own_networks.run(GATEWAY, "ip", "addr", "del", f"{WAN1}/24", "dev", "wan1")
+            lost = "the way out by wan1 is lost"
+            assert eventually(lambda: sum(record["end"] == lost for record in daemon.records()) == 5)
+            assert sessions.ended() == 5
+        finally:
+            sessions.close()
+
+
+def test_a_signal_to_the_whole_group_ends_it_in_order(own_networks: Lab, tmp_path: Path) -> None:
+    """As systemd and a terminal do: nobody is started again, and the rules go last."""
+    before = dump(own_networks)
+    with gateway(own_networks, tmp_path, remove_at_exit=True) as daemon:
+        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.process.wait(5)
+        assert "a new one starts" not in daemon.log()
+        assert daemon.log().rstrip().endswith("stopped")
+    assert dump(own_networks) == before
+
+
+def test_more_addresses_than_can_be_listened_on_are_said_and_do_no_harm(own_networks: Lab, tmp_path: Path) -> None:
+    batch = "".join(f"addr add fd00:1::1:{number:x}/64 dev eth1 nodad\n" for number in range(300))
+    space = own_networks.spaces[GATEWAY]
+    subprocess.run([*space.prefix, "ip", "-batch", "-"], input=batch, text=True, check=True)
+    with gateway(own_networks, tmp_path, "wan1,wan2 ALL\n") as daemon:
+        stage = Spaces(own_networks, daemon.log)
+        assert "of them are not listened on" in daemon.stderr()
+        play(stage, [fetch(A, BY_WAN1), Pull("wan1"), Logged("uplink wan1 is down"), fetch(A, BY_WAN2, within=2)])
+
+
+def test_an_administrators_way_to_the_host_itself_stays_as_it_is(own_networks: Lab, tmp_path: Path) -> None:
+    """A service on the gateway, reached from a network behind an inside router at an uplink's address."""
+    inside, here = own_networks.spaces[INSIDE], own_networks.spaces[GATEWAY]
+    inside.ip("addr", "add", "10.5.0.7/32", "dev", "lo")
+    inside.ip("route", "add", f"{WAN1}/32", "via", PROXY)
+    here.ip("route", "add", "10.5.0.0/16", "via", CLIENT)
+    with here.inside():
+        service = socket.create_server((WAN1, 2222))
+    with service, gateway(own_networks, tmp_path), inside.inside():
+        with socket.create_connection((WAN1, 2222), 2, source_address=("10.5.0.7", 0)) as client:
+            accepted, name = service.accept()
+            accepted.close()
+            assert name[0] == "10.5.0.7"
+            assert client.recv(1) == b""
