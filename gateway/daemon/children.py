@@ -93,13 +93,18 @@ class Children:
         finally:
             os._exit(status)
 
-    def bury(self) -> list[Child]:
-        """Those that have died; each is said, and is to be started again later."""
+    def bury(self, ending: Callable[[], bool] = lambda: False) -> list[Child]:
+        """Those that have died; each is said, and is to be started again later.
+
+        ``ending`` tells whether all of it is to end, and is asked after a death was seen: then nobody is missed.
+        """
         dead = []
         for child in self.all:
             if child.pid and (status := _exit_status(child.pid)) is not None:
                 dead.append(child)
                 pid, child.pid = child.pid, 0
+                if ending():
+                    continue
                 if self._clock() - child.started > 2 * LAST_DELAY:
                     child.delay = FIRST_DELAY
                 self._postpone(child, f"{child.name} (process {pid}) {status}")

@@ -65,7 +65,8 @@ class Listeners:
         if left_out != self._left_out:
             self._left_out = left_out
             if left_out:
-                self._trouble(f"{self._device} has {len(wanted)} addresses: {left_out} of them are not listened on")
+                where = self._device or "[internal] addresses"
+                self._trouble(f"{where} has {len(wanted)} addresses: {left_out} of them are not listened on")
         return sorted(wanted, key=lambda place: place not in self._open)[:MAX_LISTENERS]
 
     @property

@@ -131,7 +131,7 @@ class Supervisor:
         while not self._ready.issuperset(child.name for child in some):
             self._turn(min(RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
             self._order_all()
-            if _ENDING.intersection(self._signals):
+            if self._is_ending():
                 return False
             if time.monotonic() >= deadline or self._children.bury():
                 raise StartError("a process did not start; its reason is in the lines above, or in the log")
@@ -149,13 +149,14 @@ class Supervisor:
     def _watch(self) -> bool:
         """One turn; whether it is time to end."""
         self._turn(self._patience())
+        # A signal that went to the whole group is here when a death that it caused is seen.
+        for child in self._children.bury(self._is_ending):
+            self._forget(child)
+        if self._is_ending():
+            return True
         received, self._signals = self._signals, []
-        if _ENDING.intersection(received):
-            return True  # before the deaths are counted: the signal may have gone to the whole group
         if signal.SIGHUP in received:
             self._journal.trouble("SIGHUP: this version reads its files at start only; restart it to load them")
-        for child in self._children.bury():
-            self._forget(child)
         for child in self._children.restart():
             self._born(child)
         if self._listeners.incomplete:
@@ -175,7 +176,14 @@ class Supervisor:
 
     def _hear(self) -> None:
         """Signals arrived: each is a byte (signal.set_wakeup_fd)."""
-        self._signals += self._wakes.recv(4096)
+        try:
+            self._signals += self._wakes.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def _is_ending(self) -> bool:
+        self._hear()
+        return bool(_ENDING.intersection(self._signals))
 
     def _listen_to(self, child: Child) -> None:
         channel = child.channel

@@ -33,6 +33,9 @@ from gateway.system.privileges import CAP_NET_ADMIN, has_capability
 SETTLE_SECONDS = 0.02
 """Changes come in flocks; so long they gather before the kernel is read."""
 
+END_SECONDS = 2.0
+"""How long what is given up may take to end."""
+
 RETRY_SECONDS = 5.0
 """After something failed: the kernel refused it, the supervisor did not listen, the disk was full."""
 
@@ -284,8 +287,10 @@ async def _live(configuration: Configuration, journal: Journal, channel: socket.
                 warden = Warden(configuration, journal, channel, kernel, privileged=privileged, before=before)
                 loop.add_reader(watch.fileno(), partial(_drain, watch, warden))
                 await until(ended, warden.run())
-                if configuration.settings.external.remove_at_exit and was_told_to_end(channel):
-                    await remove_rules(kernel, journal)
+        if configuration.settings.external.remove_at_exit and was_told_to_end(channel):
+            # By a new socket: what was asked by the old one may have been given up in the middle of an answer.
+            async with Kernel() as kernel:
+                await remove_rules(kernel, journal)
     finally:
         journal.flush()
 
@@ -301,7 +306,7 @@ async def until(ended: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         working.cancel()
         ending.cancel()
         # What it was in the middle of must not go on beside what comes now.
-        await asyncio.wait((working, ending))
+        await asyncio.wait((working, ending), timeout=END_SECONDS)
 
 
 def _drain(watch: Watch, warden: Warden) -> None:

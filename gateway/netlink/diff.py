@@ -25,26 +25,26 @@ def steps(own: Wanted, wanted: Wanted) -> tuple[Step, ...]:
     """What turns ``own`` into ``wanted``, in order; nothing for what is right already.
 
     A way into a table exists only while what ends it does: unreachable rules come first and go last. Still before them
-    come the ways to the inside, and after them they go, so that the inside is never cut off. A table is changed while
+    come the rules by destination, and after them they go, so that the inside is never cut off. A table is changed while
     no new way leads there yet, and no old one any more. Routes by a gateway need the route to the gateway.
     """
     return (
-        *_rules("add", wanted.rules - own.rules, (_TO_INSIDE, _END)),
+        *_rules("add", wanted.rules - own.rules, (_BY_DESTINATION, _END)),
         *_rules("remove", own.rules - wanted.rules, (_WAY,)),
         *_each("remove", reversed(_by_depth(own.routes - wanted.routes))),
         *_each("add", _by_depth(wanted.routes - own.routes)),
         *_rules("add", wanted.rules - own.rules, (_WAY,)),
-        *_rules("remove", own.rules - wanted.rules, (_END, _TO_INSIDE)),
+        *_rules("remove", own.rules - wanted.rules, (_END, _BY_DESTINATION)),
     )
 
 
-_TO_INSIDE, _WAY, _END = "to the inside", "into a table", "unreachable"
+_BY_DESTINATION, _WAY, _END = "by destination", "into a table", "unreachable"
 
 
 def _sort(rule: RoutingRule) -> str:
-    if rule.action == "unreachable":
+    if rule.action != "lookup":
         return _END
-    return _WAY if rule.destination is None else _TO_INSIDE
+    return _WAY if rule.destination is None else _BY_DESTINATION
 
 
 def _rules(verb: Verb, rules: Iterable[RoutingRule], sorts: Sequence[str]) -> Iterator[Step]:
@@ -59,7 +59,8 @@ def _each(verb: Verb, items: Iterable[KernelRoute | RoutingRule]) -> Iterator[St
 
 
 def _rank(rule: RoutingRule) -> tuple[object, ...]:
-    return (-rule.priority, rule.version, rule.oif or "", rule.source or (), rule.destination or (), rule.table)
+    selectors = (rule.oif or "", rule.source or (), rule.destination or ())
+    return (-rule.priority, rule.version, *selectors, rule.table, rule.action)
 
 
 def _by_depth(routes: Iterable[KernelRoute]) -> list[KernelRoute]:
@@ -79,4 +80,7 @@ def _depth(route: KernelRoute) -> tuple[object, ...]:
         route.on_link,
         route.scope,
         route.source or (),
+        route.kind,
+        route.metrics,
+        route.preference,
     )

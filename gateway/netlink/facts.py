@@ -3,10 +3,19 @@
 from collections.abc import Iterable
 
 from gateway.address import Address
-from gateway.netlink.model import InterfaceAddress, KernelState, Link, Prefix, is_link_local
+from gateway.netlink.model import (
+    InterfaceAddress,
+    KernelRoute,
+    KernelState,
+    Link,
+    Prefix,
+    RouterPreference,
+    is_link_local,
+)
 from gateway.uplink.facts import Facts
 
 _SCOPES = ("global", "link", "host")
+_PREFERENCES: tuple[RouterPreference, ...] = ("high", "medium", "low")
 
 
 def facts_of(state: KernelState, device: str, gateways: tuple[Address, ...]) -> Facts:
@@ -14,22 +23,29 @@ def facts_of(state: KernelState, device: str, gateways: tuple[Address, ...]) -> 
     link = link_named(state, device)
     if link is None:
         return Facts(device)
-    nexthops = [*gateways]
-    for version in (4, 6):
-        if not any(gateway.version == version for gateway in gateways):
-            nexthops += _learnt(state, link, version)
-    return Facts(device, True, link.running, _sources(addresses_of(state, device)), tuple(dict.fromkeys(nexthops)))
+    configured = {gateway.version for gateway in gateways}
+    learnt = [route for route in _default_routes(state, link) if route.version not in configured]
+    nexthops = [*gateways, *(route.gateway for route in learnt if route.gateway is not None)]
+    return Facts(
+        device,
+        True,
+        link.running,
+        _sources(addresses_of(state, device)),
+        tuple(dict.fromkeys(nexthops)),
+        link.index,
+        frozenset(configured | {route.version for route in learnt}),
+    )
 
 
-def _learnt(state: KernelState, link: Link, version: int) -> Iterable[Address]:
-    """Next hops of main's default routes by this interface, the preferred one first."""
-    found = [route for route in state.routes if _is_default(route.destination, version) and route.index == link.index]
-    found.sort(key=lambda route: route.metric)
-    return (route.gateway for route in found if route.gateway is not None)
+def _default_routes(state: KernelState, link: Link) -> list[KernelRoute]:
+    """Main's default routes by this interface, those of IPv4 first, and of each family the preferred one."""
+    found = [route for route in state.routes if route.destination.length == 0 and route.index == link.index]
+    return sorted(found, key=lambda route: (route.version, route.metric, disfavour(route)))
 
 
-def _is_default(destination: Prefix, version: int) -> bool:
-    return destination.length == 0 and destination.address.version == version
+def disfavour(route: KernelRoute) -> int:
+    """How little a router recommends itself: of several the least counts."""
+    return _PREFERENCES.index(route.preference)
 
 
 def _sources(addresses: Iterable[InterfaceAddress]) -> tuple[Address, ...]:

@@ -6,7 +6,8 @@ touched, not even those in the ranges of our own numbers.
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from pyroute2.iproute.linux import AsyncIPRoute
@@ -48,11 +49,17 @@ from gateway.netlink.messages import (
     rule_message,
     rule_of,
 )
+from gateway.netlink.model import NULL_KINDS, KernelRoute, KernelState, Link, RouteKind, RoutingRule
 from gateway.netlink.model import InterfaceAddress as InterfaceAddress  # callers import it from here, too
-from gateway.netlink.model import KernelRoute, KernelState, Link, RoutingRule
+
+Devices = Callable[[KernelState], Collection[str]]
+"""From links and addresses to the names of the interfaces whose routes matter, whoever made them."""
 
 _TRIES = 5
 """How often the state is read anew when it changed meanwhile (NLM_F_DUMP_INTR)."""
+
+_HOST_PROTOCOLS = (2, 3, 4, 9, 16)
+"""Kernel, boot, static, RA and DHCP (rtnetlink(7)): a host's own networks and the administrator's words."""
 
 _ADD = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 _REMOVE = NLM_F_REQUEST | NLM_F_ACK
@@ -108,52 +115,57 @@ class Kernel:
             self._netlink.close()
             self._netlink = None
 
-    async def read(self, devices: Collection[str] | None = None) -> KernelState:
+    async def read(self, devices: Devices | None = None) -> KernelState:
         """What the kernel has now. Raises KernelRefused.
 
-        With names of interfaces, of main's routes only those by them: the kernel itself leaves out the others, so that
-        a routing daemon's thousands cost nothing.
+        ``devices`` is asked once links and addresses are known, and may be asked again. Of main's routes by other
+        interfaces than those it names, only those are read that the host itself and its administrator made: the kernel
+        leaves out the others, so that a routing daemon's thousands cost nothing. Without it, all of them are read.
+
+        When things change faster than they are read, lists are as they came: something may be missing or twice. A
+        notice of the change is under way then (`gateway.netlink.watch`).
         """
+        state = KernelState()
         try:
             for _ in range(_TRIES):
-                state = await self._read_once(devices)
-                if state is not None:
-                    return state
+                whole = _Whole()
+                state = await self._read_once(devices, whole)
+                if whole.intact:
+                    break
         except (NetlinkError, OSError) as error:
             raise KernelRefused(f"cannot read the interfaces and routes of this host: {_reason(error)}") from None
-        raise KernelRefused("cannot read the interfaces and routes of this host: they change faster than they are read")
+        return state
 
-    async def _read_once(self, devices: Collection[str] | None) -> KernelState | None:
-        """None when something changed in the middle of a list."""
-        whole = _Whole()
+    async def _read_once(self, devices: Devices | None, whole: "_Whole") -> KernelState:
         links = [link_of(message) async for message in self._list(_links_query(), RTM_GETLINK, whole)]
         self._names = {link.index: link.name for link in links}
         addresses = [address_of(message) async for message in self._list(ifaddrmsg(), RTM_GETADDR, whole)]
         rules = [rule_of(message) async for message in self._list(fibmsg(), RTM_GETRULE, whole) if is_ours(message)]
-        state = KernelState(
-            tuple(links),
-            tuple(entry for entry in addresses if entry is not None),
-            tuple([route async for route in self._main_routes(_indexes(links, devices), whole)]),
-            tuple([route async for route in self._routes(whole, protocol=PROTOCOL)]),
-            tuple(rule for rule in rules if rule is not None),
+        state = KernelState(tuple(links), tuple(entry for entry in addresses if entry is not None))
+        indexes = None if devices is None else _indexes(links, devices(state))
+        return replace(
+            state,
+            routes=tuple(await self._main_routes(indexes, whole)),
+            own_routes=tuple([route async for route in self._routes(whole, _OWN)]),
+            own_rules=tuple(rule for rule in rules if rule is not None),
         )
-        return state if whole.intact else None
 
-    async def _main_routes(self, indexes: Iterable[int], whole: "_Whole") -> AsyncIterator[KernelRoute]:
-        for index in indexes:
-            async for route in self._routes(whole, table=MAIN, index=index):
+    async def _main_routes(self, indexes: Collection[int] | None, whole: "_Whole") -> Iterable[KernelRoute]:
+        """Each once; None: by every interface."""
+        found: dict[KernelRoute, None] = {}
+        for part in _parts(indexes):
+            async for route in self._routes(whole, part):
                 # The kernel lists a route with several next hops when one of them is by this interface.
-                if route.table == MAIN and index in (0, route.index):
-                    yield route
+                if route.table == MAIN and route.kind != "multicast" and part.index in (0, route.index):
+                    found[route] = None
+        return found
 
-    async def _routes(
-        self, whole: "_Whole", *, table: int = 0, protocol: int = 0, index: int = 0
-    ) -> AsyncIterator[KernelRoute]:
+    async def _routes(self, whole: "_Whole", part: "_Part") -> AsyncIterator[KernelRoute]:
         for version in VERSIONS:
-            query = routes_query(version, table=table, protocol=protocol, index=index)
+            query = routes_query(version, table=part.table, protocol=part.protocol, index=part.index, kind=part.kind)
             async for message in self._list(query, RTM_GETROUTE, whole):
                 # A kernel without IPv6 answers with the routes of IPv4.
-                if message["family"] == query["family"] and (not protocol or is_ours(message)):
+                if message["family"] == query["family"] and part.protocol in (0, message["proto"]):
                     for route in routes_of(message):
                         yield route
 
@@ -169,20 +181,44 @@ class Kernel:
         """Carry out steps in their order; what went wrong, in words, one for each that failed. Raises KernelRefused.
 
         A fault does not end it, as the steps are such that what comes later is safe without what came before.
-        Nothing is wrong when something is there already, or has gone already.
+        Nothing is wrong when something of ours is there already, or has gone already.
         """
         faults = []
+        in_the_way: list[KernelRoute] = []
         lost: set[int] = set()
         for step in changes:
             try:
                 await self._carry_out(step)
             except NetlinkError as error:
                 lost |= _lost_interface(step, error.code)
-                if not _is_harmless(step, error.code, lost):
+                if error.code == errno.EEXIST and isinstance(step.item, KernelRoute):
+                    in_the_way.append(step.item)
+                elif not _is_harmless(step, error.code, lost):
                     faults.append(f"cannot {step.verb} {self._words(step.item)}: {_reason(error)}")
             except OSError as error:
                 raise KernelRefused(f"cannot {step.verb} {self._words(step.item)}: {_reason(error)}") from None
+        if in_the_way:
+            faults += await self._clashes(in_the_way)
         return tuple(faults)
+
+    async def _clashes(self, routes: Iterable[KernelRoute]) -> list[str]:
+        """What to say of routes that found others in their place; nothing when these are the same, and ours.
+
+        Only a route tells: of rules the kernel takes the same one again from somebody else.
+        """
+        try:
+            own = [route async for route in self._routes(_Whole(), _OWN)]
+        except (NetlinkError, OSError) as error:
+            raise KernelRefused(f"cannot read the routes of this host: {_reason(error)}") from None
+        places = {_place(route) for route in own}
+        return [self._clash(route, _place(route) in places) for route in routes if route not in own]
+
+    def _clash(self, route: KernelRoute, is_ours: bool) -> str:
+        if is_ours:
+            return f"cannot add {self._words(route)}: another one of ours is in its place"
+        return (
+            f"table {route.table} has a route to {route.destination} that is not ours; choose another [external] table"
+        )
 
     async def _carry_out(self, step: Step) -> None:
         kind, flags = _KINDS[step.verb, type(step.item)]
@@ -192,7 +228,7 @@ class Kernel:
 
     async def remove_all(self) -> tuple[str, ...]:
         """Remove every route and rule of ours; what went wrong, as `apply`. Raises KernelRefused."""
-        state = await self.read(devices=())
+        state = await self.read(_no_devices)
         own = Wanted(frozenset(state.own_routes), frozenset(state.own_rules))
         return await self.apply(steps(own, Wanted()))
 
@@ -200,9 +236,10 @@ class Kernel:
         """As ip-route(8) and ip-rule(8) would be told."""
         if isinstance(item, RoutingRule):
             return _rule_words(item)
-        device = self._names.get(item.index, f"interface {item.index}")
+        kind = f"{item.kind} " if item.kind != "unicast" else ""
         via = f" via {item.gateway}" if item.gateway is not None else ""
-        return f"the route {item.destination}{via} dev {device} of table {item.table}"
+        device = f" dev {self._names.get(item.index, f'interface {item.index}')}" if item.index else ""
+        return f"the route {kind}{item.destination}{via}{device} of table {item.table}"
 
 
 class _Whole:
@@ -224,9 +261,40 @@ def _links_query() -> Message:
     return query
 
 
-def _indexes(links: Iterable[Link], devices: Collection[str] | None) -> Iterable[int]:
-    """What main's routes are asked for by: interfaces, or 0 for all of them."""
-    return (0,) if devices is None else [link.index for link in links if link.name in devices]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of the kernel's routes: those of a table, a protocol, an interface (0: any) and a kind."""
+
+    table: int = 0
+    protocol: int = 0
+    index: int = 0
+    kind: RouteKind | None = None
+
+
+_OWN = _Part(protocol=PROTOCOL)
+
+
+def _parts(indexes: Collection[int] | None) -> Iterator[_Part]:
+    """What of main is asked for; null routes are by no interface, so that all of them matter."""
+    if indexes is None:
+        yield _Part(MAIN)
+        return
+    yield from (_Part(MAIN, index=index, kind="unicast") for index in indexes)
+    yield from (_Part(MAIN, protocol=protocol, kind="unicast") for protocol in _HOST_PROTOCOLS)
+    yield from (_Part(MAIN, kind=kind) for kind in NULL_KINDS)
+
+
+def _indexes(links: Iterable[Link], devices: Collection[str]) -> list[int]:
+    return [link.index for link in links if link.name in devices]
+
+
+def _no_devices(_: KernelState) -> tuple[str, ...]:
+    return ()
+
+
+def _place(route: KernelRoute) -> tuple[object, ...]:
+    """What there can be one route for."""
+    return route.table, route.destination, route.metric
 
 
 def _lost_interface(step: Step, code: int) -> set[int]:
@@ -270,4 +338,4 @@ def own_addresses() -> tuple[InterfaceAddress, ...]:
 
 async def _read_addresses() -> tuple[InterfaceAddress, ...]:
     async with Kernel() as kernel:
-        return (await kernel.read(devices=())).addresses
+        return (await kernel.read(_no_devices)).addresses

@@ -83,16 +83,28 @@ class InterfaceAddress:
     secondary: bool = False
 
 
+NullKind = Literal["blackhole", "unreachable", "prohibit"]
+RouteKind = Literal["unicast", "multicast"] | NullKind
+NULL_KINDS: tuple[NullKind, ...] = ("blackhole", "unreachable", "prohibit")
+"""Routes that lead nowhere (ip-route(8)): what matches them is dropped, or refused."""
+
+RouterPreference = Literal["low", "medium", "high"]
+"""What a router says of itself, of several default routers (RFC 4191 §2.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class KernelRoute:
-    """A unicast route by one interface. ``version`` is that of the destination."""
+    """A route by one interface, or one that leads nowhere. ``version`` is that of the destination.
+
+    Those of kind ``multicast`` are only ever our own.
+    """
 
     version: int
     table: int
     destination: Prefix
     #: None: the destination is on the link. An IPv4 destination can have an IPv6 gateway (RFC 5549)
     gateway: Address | None
-    #: of the interface that it leads out by
+    #: of the interface that it leads out by; 0 when it leads nowhere
     index: int
     #: the gateway is on the link though no network of the interface says so
     on_link: bool
@@ -102,9 +114,14 @@ class KernelRoute:
     source: Address | None
     #: the kernel's number: none is 0 for IPv4, 1024 for IPv6
     metric: int
+    kind: RouteKind = "unicast"
+    #: MTU, window and their kind (RTA_METRICS, rtnetlink(7)), as the kernel wrote them: they are passed on, never read
+    metrics: bytes = b""
+    #: IPv6 only
+    preference: RouterPreference = "medium"
 
 
-RuleAction = Literal["lookup", "unreachable"]
+RuleAction = Literal["lookup"] | NullKind
 
 
 class RoutingRule(NamedTuple):
@@ -113,7 +130,7 @@ class RoutingRule(NamedTuple):
     version: int
     priority: int
     action: RuleAction
-    #: where to look up; 0 when unreachable
+    #: where to look up; 0 when there is nothing to look up
     table: int = 0
     source: Prefix | None = None
     destination: Prefix | None = None
@@ -129,7 +146,7 @@ class KernelState:
 
     links: tuple[Link, ...] = ()
     addresses: tuple[InterfaceAddress, ...] = ()
-    #: the unicast routes of the table main; one with several next hops as several
+    #: the routes of the table main, unicast ones and those that lead nowhere; one with several next hops as several
     routes: tuple[KernelRoute, ...] = ()
     #: those that we made: they carry our protocol number
     own_routes: tuple[KernelRoute, ...] = ()

@@ -43,9 +43,10 @@ class Watch:
         return self._socket.fileno()
 
     def drain(self) -> bool:
-        """Take all notices; whether there was one. Lost ones (ENOBUFS, netlink(7)) count as one.
+        """Take all notices; whether there was one.
 
-        Raises OSError.
+        Lost ones (ENOBUFS, netlink(7)) count as one, and so does any other failure: whoever reads the kernel then
+        either finds that nothing has changed, or hears what is wrong in a place that can say so.
         """
         changed = False
         for _ in range(_MOST):
@@ -55,7 +56,7 @@ class Watch:
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
-                    raise
+                    return True
             changed = True
         return changed
 

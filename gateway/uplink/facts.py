@@ -18,3 +18,8 @@ class Facts:
     sources: tuple[Address, ...] = ()
     #: next hops of the default routes by this interface, configured or learnt; empty is legal (point to point)
     gateways: tuple[Address, ...] = ()
+    #: the kernel's number of the interface, which stays its own when names change; 0 when it does not exist
+    index: int = 0
+    #: IP versions for which a default route leads out by this interface, with a next hop or without one, or for which
+    #: a gateway is configured
+    defaults: frozenset[int] = frozenset()

@@ -32,7 +32,7 @@ from tests.support.peers import (
 )
 from tests.support.rawsocks import DIALECTS, Dialect, Wire, connect5, greeting, password, socks4, socks5
 from tests.support.stream import blocks, checksum, digest_of, pieces_of
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, least
 
 BY_TITLE = [pytest.param(dialect, id=dialect.title) for dialect in DIALECTS]
 MIB = 1 << 20
@@ -50,8 +50,27 @@ def warm_up(daemon: Sockd, port: int) -> int:
         wire.finish()
         wire.read_to_end()
     daemon.wait_record()
-    time.sleep(0.1)
-    return sockets(daemon)
+    return at_rest(daemon)
+
+
+def at_rest(daemon: Sockd) -> int:
+    """How many sockets the daemon holds, when that has not changed for a while."""
+    counts = [sockets(daemon)]
+
+    def steady() -> bool:
+        time.sleep(0.1)
+        counts.append(sockets(daemon))
+        return counts[-1] == counts[-2]
+
+    assert eventually(steady), counts
+    return counts[-1]
+
+
+def work(daemon: Sockd, seconds: float) -> float:
+    """Processor time that the daemon takes while so much time passes."""
+    before = proc.cpu_seconds(daemon.pid)
+    time.sleep(seconds)
+    return proc.cpu_seconds(daemon.pid) - before
 
 
 # --- slow clients and few descriptors ------------------------------------------------------------------------------
@@ -72,11 +91,11 @@ def test_slow_clients_do_not_stop_a_good_one(tmp_path_factory: pytest.TempPathFa
     over = threading.Event()
     with sockd(tmp_path_factory.mktemp("slow"), descriptors=256) as daemon, Peer(echo) as target:
         slow: list[Wire] = []
+        dripping = threading.Thread(target=drip, args=(slow, over, 0.2))
         try:
             for _ in range(700):
                 slow.append(Wire(daemon.port, source="127.0.0.2"))
                 slow[-1].send(b"\x04\x01")
-            dripping = threading.Thread(target=drip, args=(slow, over, 0.2))
             dripping.start()
             for dialect in DIALECTS:
                 started = time.monotonic()
@@ -84,22 +103,21 @@ def test_slow_clients_do_not_stop_a_good_one(tmp_path_factory: pytest.TempPathFa
                     assert dialect.ask(good, target.port) == dialect.granted
                     good.send(b"ping")
                     assert good.read(4) == b"ping"
-                assert time.monotonic() - started < 2
-            busy = proc.cpu_seconds(daemon.pid)
-            time.sleep(0.5)
-            assert proc.cpu_seconds(daemon.pid) - busy < 0.2
+                assert time.monotonic() - started < 5
+            assert least(lambda: work(daemon, 0.5), below=0.2) < 0.2
         finally:
             over.set()
             for wire in slow:
                 wire.socket.close()
-            dripping.join()
+            if dripping.ident is not None:
+                dripping.join()
 
 
 def fill(daemon: Sockd, port: int, stack: contextlib.ExitStack) -> list[Wire]:
     """Open sessions one after the other until one is not answered; returns those that run."""
     running: list[Wire] = []
     for _ in range(200):
-        wire = stack.enter_context(Wire(daemon.port, timeout=0.3))
+        wire = stack.enter_context(Wire(daemon.port, timeout=1.5))
         try:
             if connect5(wire, "127.0.0.1", port).code:
                 break
@@ -121,12 +139,10 @@ def test_out_of_descriptors_accepting_pauses_and_recovers(tmp_path_factory: pyte
         rest = warm_up(daemon, target.port)
         running = fill(daemon, target.port, stack)
         assert 10 < len(running) < 64
-        waiting = [stack.enter_context(Wire(daemon.port, timeout=10)) for _ in range(60)]
+        waiting = [stack.enter_context(Wire(daemon.port, timeout=30)) for _ in range(60)]
         for wire in waiting:
             wire.send(socks4("127.0.0.1", short.port))
-        busy = proc.cpu_seconds(daemon.pid)
-        time.sleep(0.7)
-        assert proc.cpu_seconds(daemon.pid) - busy < 0.1
+        assert least(lambda: work(daemon, 0.7), below=0.1) < 0.1
         assert not short.callers
         running[0].send(b"still here")
         assert running[0].read(10) == b"still here"
@@ -135,7 +151,7 @@ def test_out_of_descriptors_accepting_pauses_and_recovers(tmp_path_factory: pyte
         for wire in waiting:
             assert len(wire.read_to_end()) == 8 + 1024
             wire.socket.close()
-        assert eventually(lambda: sockets(daemon) == rest, within=5)
+        assert eventually(lambda: sockets(daemon) == rest)
 
 
 def test_a_crowd_that_comes_at_once_is_served(gateway: Sockd) -> None:
@@ -196,7 +212,7 @@ def test_a_client_that_resets_while_its_target_is_dialled_is_let_go(gateway: Soc
         assert eventually(lambda: sockets(gateway) == rest + 10)
         for wire in wires:
             wire.reset()
-        assert eventually(lambda: sockets(gateway) == rest, within=2)
+        assert eventually(lambda: sockets(gateway) == rest)
 
 
 def test_a_reset_of_the_target_reaches_the_client_as_a_reset(gateway: Sockd) -> None:
@@ -235,7 +251,7 @@ def test_a_client_that_resets_after_its_fin_is_let_go(gateway: Sockd) -> None:
         time.sleep(0.1)
         wire.reset()
         try:
-            assert eventually(lambda: sockets(gateway) == rest, within=2)
+            assert eventually(lambda: sockets(gateway) == rest)
         finally:
             over.set()
 
@@ -249,7 +265,7 @@ def test_a_client_that_resets_while_its_target_takes_nothing_is_let_go(gateway: 
         pour(wire.socket)
         wire.reset()
         try:
-            assert eventually(lambda: sockets(gateway) == rest, within=2)
+            assert eventually(lambda: sockets(gateway) == rest)
         finally:
             over.set()
 
@@ -259,16 +275,19 @@ def test_a_target_that_resets_while_its_client_takes_nothing_is_let_go(gateway: 
         rest = warm_up(gateway, probe.port)
         with Wire(gateway.port) as wire:
             assert connect5(wire, "127.0.0.1", target.port).code == 0
-            assert eventually(lambda: sockets(gateway) == rest, within=3)
+            assert eventually(lambda: sockets(gateway) == rest)
 
 
 # --- time limits ---------------------------------------------------------------------------------------------------
 
 
+HANDSHAKE, CONNECT, IDLE = 0.5, 0.5, 1.5
+
+
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sockd]:
-    """A daemon with limits of a few tenths of a second."""
-    settings = {"timeouts": {"handshake": 0.2, "connect": 0.3, "idle": 0.4}}
+    """A daemon with limits that a test can wait for, and that a busy machine does not miss by being late."""
+    settings = {"timeouts": {"handshake": HANDSHAKE, "connect": CONNECT, "idle": IDLE}}
     with sockd(tmp_path_factory.mktemp("impatient"), settings=settings) as daemon:
         yield daemon
 
@@ -289,7 +308,7 @@ def test_a_handshake_that_is_not_finished_in_time_ends(impatient: Sockd, sent: b
     with Wire(impatient.port) as wire:
         wire.send(sent)
         assert wire.read_to_end() in (b"", b"\x05\x00")
-        assert 0.15 < time.monotonic() - started < 1.5
+        assert HANDSHAKE - 0.05 < time.monotonic() - started < 5
         client = "{}:{}".format(*wire.name)
     assert impatient.wait_record(client=client)["result"] == "timed-out"
 
@@ -307,7 +326,7 @@ def test_single_bytes_do_not_stretch_the_handshake(impatient: Sockd) -> None:
         over.set()
         dripping.join()
     assert record["result"] == "timed-out"
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("dialect", BY_TITLE)
@@ -316,7 +335,7 @@ def test_a_target_that_does_not_answer_is_given_up(impatient: Sockd, dialect: Di
         started = time.monotonic()
         with Wire(impatient.port) as wire:
             assert dialect.ask(wire, port) == dialect.unreachable
-            assert 0.25 < time.monotonic() - started < 1.5
+            assert CONNECT - 0.05 < time.monotonic() - started < 5
             client = "{}:{}".format(*wire.name)
         record = impatient.wait_record(client=client)
         assert (record["result"], record["egress"]) == ("timed-out", None)
@@ -328,7 +347,7 @@ def test_a_silent_session_ends_after_the_idle_limit(impatient: Sockd) -> None:
         assert connect5(wire, "127.0.0.1", target.port).code == 0
         started = time.monotonic()
         assert wire.end_of_peer() in ("fin", "reset")
-        assert 0.35 < time.monotonic() - started < 2
+        assert IDLE - 0.05 < time.monotonic() - started < 10
         client = "{}:{}".format(*wire.name)
     record = impatient.wait_record(client=client)
     assert (record["result"], record["end"]) == ("connected", "idle")
@@ -339,8 +358,8 @@ def test_a_session_that_is_used_outlives_every_limit(impatient: Sockd) -> None:
     with Peer(echo) as both_ways, Peer(silent) as one_way, Wire(impatient.port) as two, Wire(impatient.port) as one:
         assert connect5(two, "127.0.0.1", both_ways.port).code == 0
         assert connect5(one, "127.0.0.1", one_way.port).code == 0
-        for _ in range(7):
-            time.sleep(0.15)
+        for _ in range(9):
+            time.sleep(0.3)
             one.send(b"x")
             two.send(b"x")
             assert two.read(1) == b"x"
@@ -452,6 +471,6 @@ def test_many_sessions_leave_nothing_behind(tmp_path_factory: pytest.TempPathFac
         held, memory = proc.descriptors(daemon.pid), proc.anonymous_kib(daemon.pid)
         for _ in range(count):
             one_session(daemon, next(dialects), target.port)
-        assert eventually(lambda: len(daemon.records()) == warm + count, within=10, every=0.5)
+        assert eventually(lambda: len(daemon.records()) == warm + count, within=60, every=0.5)
         assert eventually(lambda: proc.descriptors(daemon.pid) == held)
         assert proc.anonymous_kib(daemon.pid) - memory < 1536

@@ -38,7 +38,7 @@ def test_a_signal_ends_it_cleanly_with_sessions_open(tmp_path: Path, target: Pee
     with sockd(tmp_path, workers=2) as daemon, Wire(daemon.port) as wire:
         assert connect5(wire, "127.0.0.1", target.port).code == 0
         os.kill(daemon.pid, number)
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(30) == 0
         assert wire.end_of_peer() in ("fin", "reset")
         assert [record["end"] for record in daemon.records()] == ["shutdown"]
 
@@ -69,7 +69,8 @@ def workers_of(daemon: Sockd) -> set[int]:
 def test_a_dead_worker_is_replaced_and_costs_only_its_own_sessions(tmp_path: Path, target: Peer) -> None:
     with sockd(tmp_path, workers=2) as daemon:
         before = workers_of(daemon)
-        wires = [Wire(daemon.port) for _ in range(12)]
+        # The kernel deals them out to the workers by chance; of so many, each has some.
+        wires = [Wire(daemon.port) for _ in range(40)]
         try:
             assert all(connect5(wire, "127.0.0.1", target.port).code == 0 for wire in wires)
             victim = min(before)
@@ -77,7 +78,7 @@ def test_a_dead_worker_is_replaced_and_costs_only_its_own_sessions(tmp_path: Pat
             assert eventually(lambda: len(workers_of(daemon) - before) == 1)
             alive = [wire for wire in wires if echoes(wire)]
             assert 0 < len(alive) < len(wires)
-            assert all(serves(daemon.port, target) for _ in range(12))
+            assert all(serves(daemon.port, target) for _ in range(40))
             daemon.wait_log(rf"worker \d \(process {victim}\) was killed by SIGKILL")
         finally:
             for wire in wires:
@@ -97,7 +98,7 @@ def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     with sockd(tmp_path, workers=2) as daemon:
         os.kill(daemon.pid, signal.SIGKILL)
         daemon.expected_status = -signal.SIGKILL
-        daemon.process.wait(5)
+        daemon.process.wait(30)
         assert eventually(lambda: not proc.session_members(daemon.pid))
         socket.create_server(("127.0.0.1", daemon.port)).close()
 
@@ -134,7 +135,7 @@ def test_in_the_background(tmp_path: Path, target: Peer) -> None:
         assert again.returncode > 0
         assert len(again.stderr.splitlines()) == 1
         os.kill(pid, signal.SIGTERM)
-        assert eventually(lambda: not alive(pid), within=5)
+        assert eventually(lambda: not alive(pid))
         assert eventually(lambda: not pidfile.exists())
     finally:
         if alive(pid):

@@ -7,8 +7,10 @@ import os
 import random
 import select
 import socket
+import struct
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import pytest
@@ -17,13 +19,15 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from gateway.netlink.desired import Bases, Strict, Wanted, desired
 from gateway.netlink.diff import Step, steps
+from gateway.netlink.facts import facts_of
 from gateway.netlink.kernel import Kernel
-from gateway.netlink.model import KernelState
+from gateway.netlink.model import NULL_KINDS, KernelState, Prefix, is_link_local
 from tests.support.lab.capture import Capture, capture
 from tests.support.netns import Namespace, namespace, needs_namespaces
 from tests.support.peers import Peer
 from tests.support.rules import address
 from tests.support.waiting import eventually
+from tests.unit.netlink.states import prefix
 
 pytestmark = needs_namespaces
 
@@ -57,10 +61,12 @@ def own(state: KernelState) -> Wanted:
     return Wanted(frozenset(state.own_routes), frozenset(state.own_rules))
 
 
-async def settle(kernel: Kernel, interfaces: Sequence[Strict], bases: Bases = BASES) -> tuple[Step, ...]:
+async def settle(
+    kernel: Kernel, interfaces: Sequence[Strict], bases: Bases = BASES, networks: Sequence[Prefix] = ()
+) -> tuple[Step, ...]:
     """One whole run; the steps that it took."""
     state = await kernel.read()
-    taken = steps(own(state), desired(interfaces, state, bases))
+    taken = steps(own(state), desired(interfaces, state, bases, networks))
     assert await kernel.apply(taken) == ()
     return taken
 
@@ -202,7 +208,6 @@ def test_routes_of_every_kind_in_main_are_copied_and_removed_again(host: Namespa
     hops = ("nexthop", "via", "192.168.1.7", "dev", "wan1", "nexthop", "via", "192.168.1.8", "dev", "wan2")
     host.ip("route", "add", "172.18.0.0/16", *hops)
     host.ip("route", "add", "172.19.0.5", "dev", "wan1", "metric", "7")
-    host.ip("route", "add", "unreachable", "172.20.0.0/16")
     host.ip("route", "add", "172.21.0.0/16", "via", "inet6", "2001:db8:1::5", "dev", "wan1")
     host.ip("route", "add", "2001:db8:77::/48", "via", "2001:db8:99::1", "dev", "wan1", "onlink")
     host.ip("route", "add", "2001:db8:78::/48", "via", "fe80::1", "dev", "wan1", "src", "2001:db8:1::2")
@@ -213,6 +218,135 @@ def test_routes_of_every_kind_in_main_are_copied_and_removed_again(host: Namespa
     assert len(copies) == 8
     assert ask(host, Kernel.remove_all) == ()
     assert dump(host) == before
+
+
+NULLS = ("172.20.0.0/16", "10.0.0.128/25", "2001:db8:b::/48", "2001:db8:1::/80")
+
+
+@pytest.mark.parametrize("kind", NULL_KINDS)
+def test_null_routes_are_copied_and_removed_again(host: Namespace, kind: str) -> None:
+    before = dump(host)
+    for net in NULLS:
+        host.ip("route", "add", kind, net)
+    apply(host)
+    assert is_right(host)
+    assert apply(host) == ()
+    copies = [line for line in ours(dump(host)) if f"{kind} 172.20.0.0/16" in line or f"{kind} 2001:db8:b::/48" in line]
+    assert len([line for line in copies if " table " in line]) == 2 * len(CONFIGURED)
+    for net in NULLS:
+        host.ip("route", "del", kind, net)
+    apply(host)
+    assert is_right(host)
+    assert ask(host, Kernel.remove_all) == ()
+    assert dump(host) == before
+
+
+METRICS = {
+    "-4": ("172.22.0.0/16 via 192.168.1.7", "mtu lock 1400 advmss 1300 initcwnd 20 congctl cubic fastopen_no_cookie 1"),
+    "-6": ("2001:db8:79::/48 via 2001:db8:1::7", "mtu 1400 hoplimit 33 initrwnd 9 congctl cubic pref high"),
+}
+
+
+@pytest.mark.parametrize("family", METRICS)
+def test_what_a_route_says_of_its_path_is_copied(host: Namespace, family: str) -> None:
+    """An MTU that is lost is a connection that hangs."""
+    way, path = METRICS[family]
+    before = dump(host)
+    host.ip(family, "route", "add", *way.split(), "dev", "wan1", *path.split())
+    apply(host)
+    assert is_right(host)
+    assert apply(host) == ()
+    assert said_of_path(ours(dump(host)), way) == said_of_path(dump(host), way)[:1] != [""]
+    host.ip(family, "route", "change", *way.split(), "dev", "wan1", "mtu", "1300")
+    apply(host)
+    assert is_right(host)
+    assert said_of_path(ours(dump(host)), way)[0].startswith("mtu 1300")
+    host.ip(family, "route", "del", *way.split(), "dev", "wan1")
+    apply(host)
+    assert ask(host, Kernel.remove_all) == ()
+    assert dump(host) == before
+
+
+def said_of_path(lines: Sequence[str], way: str) -> list[str]:
+    """From the first word that is a metric on, once for each way of saying it."""
+    found = [" ".join(line.split("mtu ", 1)[1].split()) for line in lines if way in line]
+    return list(dict.fromkeys(f"mtu {text}" for text in found))
+
+
+def advertise(space: Namespace, device: str, router: str, preference: int) -> None:
+    """A router's advertisement (RFC 4861 §4.2) with a preference (RFC 4191 §2.2)."""
+    space.ip("addr", "add", f"{router}/64", "dev", device, "nodad")
+    with space.inside():
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        index = socket.if_nametoindex(device)
+    with sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.bind((router, 0, 0, index))
+        sock.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, preference << 3, 1800, 0, 0), ("ff02::1", 0, 0, index))
+
+
+def listens(space: Namespace, device: str) -> bool:
+    """Whether an interface is up and has its link-local address."""
+    state = ask(space, Kernel.read)
+    index = [link.index for link in state.links if link.name == device and link.running]
+    return any(entry.usable and is_link_local(entry.address) for entry in state.addresses if entry.index in index)
+
+
+def test_of_several_routers_that_advertise_themselves_the_preferred_one_counts(host: Namespace) -> None:
+    with namespace() as far:
+        host.ip("link", "add", "wan3", "type", "veth", "peer", "name", "far0", "netns", far.name)
+        far.ip("link", "set", "far0", "up")
+        host.ip("link", "set", "wan3", "up")
+        host.ip("addr", "add", "2001:db8:3::2/64", "dev", "wan3")
+        assert eventually(lambda: listens(host, "wan3")), "an advertisement before that is lost"
+        for router, preference in (("fe80::11", 3), ("fe80::22", 1), ("fe80::33", 0)):
+            advertise(far, "far0", router, preference)
+        assert eventually(lambda: len([line for line in dump(host) if "default via fe80::" in line]) == 3)
+        wishes = (strict("wan3"),)
+        apply(host, wishes)
+        assert is_right(host, wishes)
+        (line,) = [line for line in ours(dump(host)) if "default via fe80::" in line]
+        assert "via fe80::22 dev wan3" in line
+        assert "hoplimit 64" in line
+        assert "pref high" in line
+        facts = facts_of(ask(host, Kernel.read), "wan3", ())
+        assert [str(gateway) for gateway in facts.gateways] == ["fe80::22", "fe80::33", "fe80::11"]
+
+
+def test_a_foreign_route_in_our_place_is_said(host: Namespace) -> None:
+    (index,) = [link.index for link in ask(host, Kernel.read).links if link.name == "wan2"]
+    table = BASES.table + index
+    host.ip("route", "add", "default", "via", "192.168.1.77", "dev", "wan1", "table", str(table), "proto", "static")
+    host.ip("route", "add", "default", "via", "2001:db8:2::77", "dev", "wan2", "table", str(table))
+
+    async def run(kernel: Kernel) -> tuple[str, ...]:
+        state = await kernel.read()
+        return await kernel.apply(steps(own(state), desired(CONFIGURED, state, BASES)))
+
+    wanted = {
+        f"table {table} has a route to {net} that is not ours; choose another [external] table"
+        for net in ("0.0.0.0/0", "::/0")
+    }
+    for _ in range(2):
+        faults = ask(host, run)
+        assert set(faults) == wanted
+    for family in ("-4", "-6"):
+        host.ip(family, "route", "del", "default", "table", str(table))
+    apply(host)
+    assert is_right(host)
+
+
+def test_a_route_of_ours_in_the_place_of_another_is_a_fault_of_its_own(host: Namespace) -> None:
+    """As after a list that was torn."""
+    apply(host)
+    state = ask(host, Kernel.read)
+    (there,) = [route for route in state.own_routes if route.version == 6 and route.gateway == address("2001:db8:2::1")]
+    other = replace(there, gateway=address("2001:db8:2::9"))
+    (fault,) = ask(host, lambda kernel: _read_and_apply(kernel, [Step("add", other)]))
+    assert fault == (
+        f"cannot add the route ::/0 via 2001:db8:2::9 dev wan2 of table {there.table}: "
+        "another one of ours is in its place"
+    )
 
 
 def test_what_the_administrator_has_is_never_touched(host: Namespace) -> None:
@@ -300,6 +434,20 @@ def test_a_new_address_and_gateway_are_followed(host: Namespace) -> None:
         assert [line for line in found if f"default via {via} dev wan1" in line]
 
 
+def test_a_new_gateway_in_a_null_network_is_taken(host: Namespace) -> None:
+    """Main has its network from the moment that the address is there; our rules do not hide it."""
+    for net in ("198.51.0.0/16", "2001:db8::/32"):
+        host.ip("route", "add", "unreachable", net)
+    apply(host)
+    assert [line for line in ours(dump(host)) if "multicast" in line]
+    for held, via in (("198.51.100.7/24", "198.51.100.1"), ("2001:db8:3::7/64", "2001:db8:3::1")):
+        host.ip("addr", "add", held, "dev", "wan1")
+        host.ip("route", "add", "default", "via", via, "dev", "wan1", "metric", "50")
+    wishes = (strict("wan1"), *CONFIGURED[1:])
+    apply(host, wishes)
+    assert is_right(host, wishes)
+
+
 def test_an_interface_gets_its_first_address_and_gateway_under_our_rules(host: Namespace) -> None:
     wishes = (strict("wan3"), strict("eth2", inside=True))
     apply(host, wishes)
@@ -360,14 +508,18 @@ def test_steps_that_came_too_late_for_their_interface_are_no_faults(host: Namesp
 def test_main_is_read_by_interface(host: Namespace) -> None:
     hops = ("nexthop", "via", "192.168.1.7", "dev", "wan1", "nexthop", "via", "192.168.1.8", "dev", "wan2")
     host.ip("route", "add", "172.18.0.0/16", *hops)
+    host.ip("route", "add", "172.19.0.0/16", "proto", "bird", *hops)
+    host.ip("route", "add", "unreachable", "172.20.0.0/16", "proto", "bird")
 
     async def read(kernel: Kernel) -> tuple[KernelState, KernelState]:
-        return await kernel.read(), await kernel.read(("wan1", "gone0"))
+        return await kernel.read(), await kernel.read(lambda _: ("wan1", "gone0"))
 
     whole, part = ask(host, read)
     (index,) = [link.index for link in whole.links if link.name == "wan1"]
-    assert set(part.routes) == {route for route in whole.routes if route.index == index}
-    assert len(part.routes) == 6
+    routing_daemons = {route for route in whole.routes if route.destination == prefix("172.19.0.0/16")}
+    assert {route.index for route in routing_daemons} > {index}
+    assert set(part.routes) == {route for route in whole.routes if route.index == index or route not in routing_daemons}
+    assert len(set(part.routes)) == len(part.routes) < len(whole.routes)
     assert part.links == whole.links
 
 
@@ -383,7 +535,11 @@ POOL = (
     "2001:db8:2::2/48",
 )
 GATEWAYS = ("192.168.1.1", "10.0.0.254", "198.51.100.1", "2001:db8:1::1", "fe80::1", "2001:db8:ff::1")
-CARDS = ("wan1", "wan2", "eth1")
+CARDS = ("wan1", "wan2", "eth1", "mgmt0")
+STRICT = CARDS[:3]
+NETWORKS = ("10.0.0.0/9", "172.16.0.0/14", "2001:db8::/40")
+NULLS_IN_WEATHER = ("172.20.0.0/16", "10.128.0.0/9", "203.0.113.0/24", "2001:db8:77::/56", "2001:db8:4000::/34")
+PATHS: tuple[dict[str, object], ...] = ({}, {}, {"metrics": {"mtu": 1400}}, {"metrics": {"mtu": 1300, "advmss": 1200}})
 
 
 class Weather:
@@ -395,7 +551,8 @@ class Weather:
 
     async def change(self) -> None:
         """One change; the kernel may refuse it."""
-        what = self._chance.choices((self._switch, self._number, self._default, self._replace), (3, 5, 5, 1))[0]
+        kinds = (self._switch, self._number, self._route, self._null, self._replace)
+        what = self._chance.choices(kinds, (3, 5, 5, 2, 1))[0]
         with contextlib.suppress(NetlinkError):
             await what(self._chance.choice(CARDS))
 
@@ -410,16 +567,27 @@ class Weather:
         verb = self._chance.choice(("add", "add", "del"))
         await self._netlink.addr(verb, index=await self._index(name), address=head, prefixlen=int(length))
 
-    async def _default(self, name: str) -> None:
+    async def _null(self, _: str) -> None:
+        net = self._chance.choice(NULLS_IN_WEATHER)
+        await self._netlink.route(
+            self._chance.choice(("add", "add", "del")),
+            family=socket.AF_INET6 if ":" in net else socket.AF_INET,
+            dst=net,
+            type=self._chance.choice(NULL_KINDS),
+        )
+
+    async def _route(self, name: str) -> None:
         gateway = self._chance.choice(GATEWAYS)
+        nearer = "2001:db8:77:1::/64" if ":" in gateway else "10.5.0.0/16"
         await self._netlink.route(
             self._chance.choice(("add", "add", "del")),
             family=socket.AF_INET6 if ":" in gateway else socket.AF_INET,
-            dst=self._chance.choice(("default", "2001:db8:77::/48" if ":" in gateway else "172.16.0.0/12")),
+            dst=self._chance.choice(("default", "2001:db8:77::/48" if ":" in gateway else "172.16.0.0/12", nearer)),
             gateway=gateway,
             oif=await self._index(name),
             priority=self._chance.choice((100, 200)),
             flags=self._chance.choice(((), ("onlink",))),
+            **self._chance.choice(PATHS),
         )
 
     async def _replace(self, name: str) -> None:
@@ -432,13 +600,22 @@ class Weather:
                 await self._netlink.link("set", index=await self._index(end), state="up")
 
 
-def random_wishes(chance: random.Random) -> tuple[list[Strict], Bases]:
-    names = chance.sample(CARDS, chance.randint(0, len(CARDS)))
+class Wish(NamedTuple):
+    """What a configuration asks for."""
+
+    interfaces: list[Strict]
+    bases: Bases
+    networks: list[Prefix]
+
+
+def random_wish(chance: random.Random) -> Wish:
+    names = chance.sample(STRICT, chance.randint(0, len(STRICT)))
     wishes = [
         strict(name, *chance.sample(GATEWAYS, chance.randint(0, 2)), inside=name == "eth1" or chance.random() < 0.1)
         for name in names
     ]
-    return wishes, chance.choice((BASES, BASES, Bases(20_000, 5_000), Bases(10_000, 6_000)))
+    bases = chance.choice((BASES, BASES, Bases(20_000, 5_000), Bases(10_000, 6_000)))
+    return Wish(wishes, bases, list(map(prefix, chance.sample(NETWORKS, chance.randint(0, 2)))))
 
 
 async def jump(kernel: Kernel, weather: Weather, chance: random.Random) -> None:
@@ -446,10 +623,10 @@ async def jump(kernel: Kernel, weather: Weather, chance: random.Random) -> None:
     for _ in range(chance.randint(0, 3)):
         await weather.change()
     state = await kernel.read()
-    wishes, bases = random_wishes(chance)
+    wish = random_wish(chance)
     for _ in range(chance.randint(0, 1)):
         await weather.change()  # what was read is not true any more
-    changes = steps(own(state), desired(wishes, state, bases))
+    changes = steps(own(state), desired(wish.interfaces, state, wish.bases, wish.networks))
     await kernel.apply(changes[: chance.randint(0, len(changes))])
 
 
@@ -477,13 +654,13 @@ def test_after_a_thousand_jumps_one_run_ends_as_a_fresh_start_does(host: Namespa
 
     async def compare(kernel: Kernel) -> None:
         await at_rest(kernel)
-        wishes, bases = random_wishes(chance)
-        await settle(kernel, wishes, bases)
-        assert await settle(kernel, wishes, bases) == ()
+        wish = random_wish(chance)
+        await settle(kernel, *wish)
+        assert await settle(kernel, *wish) == ()
         after_jumps = dump(host)
         assert await kernel.remove_all() == ()
         assert not ours(dump(host))
-        await settle(kernel, wishes, bases)
+        await settle(kernel, *wish)
         assert dump(host) == after_jumps
 
     ask(host, journey)
@@ -496,6 +673,7 @@ NOBODY = {4: "203.0.113.99", 6: "2001:db8:9::99"}
 SOURCES = {"wan1": {4: "192.168.1.2", 6: "2001:db8:1::2"}, "wan2": {4: "192.168.1.3", 6: "2001:db8:1::3"}}
 ROUTER = {4: "192.168.1.1", 6: "2001:db8:1::1"}
 INSIDE = {4: "10.0.0.1", 6: "fd00::1"}
+BEHIND = {4: "10.5.0.9", 6: "fd05::9"}
 PORT, CLOSED, LISTENING = 8080, 81, 1080
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 UPLINKS = (strict("wan1", *ROUTER.values()), strict("wan2", *ROUTER.values()), strict("eth1", inside=True))
@@ -505,11 +683,12 @@ both_families = pytest.mark.parametrize("version", [4, 6], ids=["IPv4", "IPv6"])
 
 
 class Net(NamedTuple):
-    """A gateway, two outsides that look alike, and an inside host."""
+    """A gateway, two outsides that look alike, an inside host that is a router too, and an administrator's host."""
 
     gateway: Namespace
     outsides: dict[str, Namespace]
     inside: Namespace
+    management: Namespace
 
     def connect(self, version: int, device: str = "", source: str = "", to: str = "") -> int | str:
         """What the server at the other end says, or the error's number; EINPROGRESS: nobody answered in time."""
@@ -539,12 +718,12 @@ def outcome(sock: socket.socket, endpoint: tuple[str, int]) -> int | str:
 @pytest.fixture(scope="module")
 def net() -> Iterator[Net]:
     with contextlib.ExitStack() as stack:
-        gateway, one, two, inside = (stack.enter_context(namespace()) for _ in range(4))
-        made = Net(gateway, {"wan1": one, "wan2": two}, inside)
-        for space in (gateway, one, two, inside):
+        gateway, one, two, inside, management = (stack.enter_context(namespace()) for _ in range(5))
+        made = Net(gateway, {"wan1": one, "wan2": two}, inside, management)
+        for space in (gateway, one, two, inside, management):
             for which in ("all", "default"):
                 space.sysctl(f"ipv6/conf/{which}/accept_dad", "0")
-        for name, space in (*made.outsides.items(), ("eth1", inside)):
+        for name, space in (*made.outsides.items(), ("eth1", inside), ("mgmt0", management)):
             gateway.ip("link", "add", name, "type", "veth", "peer", "name", "far0", "netns", space.name)
             gateway.ip("link", "set", name, "up")
             space.ip("link", "set", "far0", "up")
@@ -555,9 +734,14 @@ def net() -> Iterator[Net]:
         for space, device, texts in (
             (gateway, "eth1", ("10.0.0.1/24", "fd00::1/64")),
             (inside, "far0", ("10.0.0.9/24", "fd00::9/64")),
+            (inside, "lo", tuple(BEHIND.values())),
+            (gateway, "mgmt0", ("172.16.9.1/24", "fd09::1/64")),
+            (management, "far0", ("172.16.9.9/24", "fd09::9/64")),
         ):
             for text in texts:
                 space.ip("addr", "add", text, "dev", device)
+        for via in ("172.16.9.1", "fd09::1"):
+            management.ip("route", "add", "default", "via", via)
         yield made
 
 
@@ -659,13 +843,15 @@ def test_the_reverse_path_filter_lets_answers_in(net: Net, gateway: Namespace) -
     assert net.connect(4, "wan2", SOURCES["wan2"][4]) == "wan2"
 
 
-def knock(space: Namespace, host: str, port: int) -> int | str:
+def knock(space: Namespace, host: str, port: int, source: str = "") -> int | str:
     """What becomes of a connection to the gateway; 0 when somebody accepts."""
     with space.inside():
         sock = socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
         )
     with sock:
+        if source:
+            sock.bind((source, 0))
         code = sock.connect_ex((host, port))
         if code == errno.EINPROGRESS and select.select([], [sock], [], 0.3)[1]:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -699,6 +885,92 @@ def test_an_uplinks_address_answers_inside_hosts_on_the_inside(net: Net, gateway
     net.inside.ip("route", "replace", SOURCES["wan1"][version], "via", INSIDE[version])
     apply(gateway, UPLINKS)
     assert knock(net.inside, SOURCES["wan1"][version], CLOSED) == errno.ECONNREFUSED
+
+
+@both_families
+def test_a_host_by_a_card_that_is_no_uplink_gets_answers_from_every_address(
+    net: Net, gateway: Namespace, version: int
+) -> None:
+    apply(gateway, UPLINKS)
+    for host in (INSIDE[version], SOURCES["wan1"][version], SOURCES["wan2"][version]):
+        assert knock(net.management, host, CLOSED) == errno.ECONNREFUSED
+
+
+@contextlib.contextmanager
+def routed(space: Namespace, *words: str) -> Iterator[None]:
+    """Main has a route for so long."""
+    space.ip("route", "add", *words)
+    try:
+        yield
+    finally:
+        space.ip("route", "del", *words)
+
+
+@both_families
+def test_a_host_behind_a_router_of_the_inside_gets_answers_from_every_address(
+    net: Net, gateway: Namespace, version: int
+) -> None:
+    for host in (SOURCES["wan1"][version], SOURCES["wan2"][version]):
+        net.inside.ip("route", "replace", host, "via", INSIDE[version])
+    network, via = {4: ("10.5.0.0/16", "10.0.0.9"), 6: ("fd05::/16", "fd00::9")}[version]
+    with routed(gateway, network, "via", via, "dev", "eth1"):
+        apply(gateway, UPLINKS)
+        for host in (INSIDE[version], SOURCES["wan1"][version], SOURCES["wan2"][version]):
+            assert knock(net.inside, host, CLOSED, BEHIND[version]) == errno.ECONNREFUSED
+
+
+@both_families
+def test_the_inside_address_does_not_answer_an_uplinks_network_within_a_near_one(
+    net: Net, gateway: Namespace, version: int
+) -> None:
+    """Main alone would send the answer out, as it has the longer prefix there."""
+    host, outside = INSIDE[version], net.outsides["wan1"]
+    network, via = {4: ("192.168.0.0/16", "10.0.0.9"), 6: ("2001:db8::/32", "fd00::9")}[version]
+    with routed(gateway, network, "via", via, "dev", "eth1"):
+        apply(gateway, UPLINKS)
+        with capture(gateway, "wan1") as seen, capture(gateway, "wan2") as elsewhere:
+            assert knock(outside, host, CLOSED) == errno.EINPROGRESS
+            assert seen.packets(destination=host, outgoing=False)
+            for card in (seen, elsewhere):
+                assert not card.packets(source=host, outgoing=True)
+        assert knock(outside, SOURCES["wan1"][version], CLOSED) == errno.ECONNREFUSED, "the uplink's own does"
+        assert net.connect(version, "wan1", SOURCES["wan1"][version]) == "wan1"
+
+
+@both_families
+@pytest.mark.parametrize("kind", NULL_KINDS)
+def test_a_null_route_holds_for_what_is_bound_to_an_uplink(
+    net: Net, gateway: Namespace, version: int, kind: str
+) -> None:
+    source, target = SOURCES["wan1"][version], TARGET[version]
+    apply(gateway, UPLINKS)
+    assert net.connect(version, "wan1", source) == "wan1", "without one it is reached"
+    gateway.ip("neigh", "flush", "dev", "wan1")
+    with routed(gateway, kind, target):
+        apply(gateway, UPLINKS)
+        with capture(gateway, "wan1") as one, capture(gateway, "wan2") as two:
+            for device, bound in (("wan1", source), ("wan1", ""), ("", source), ("wan2", "")):
+                assert net.connect(version, device, bound) in {
+                    errno.ENETUNREACH,
+                    errno.EINVAL,
+                    errno.EACCES,
+                    errno.EHOSTUNREACH,
+                }
+            assert not sent_to(one, target) + sent_to(two, target)
+        assert not neighbours(gateway, target), "nobody is asked for it either"
+
+
+@both_families
+def test_an_uplinks_own_way_within_a_null_network_is_taken(net: Net, gateway: Namespace, version: int) -> None:
+    target = Prefix.host(address(TARGET[version]))
+    around = Prefix.around(target.address, target.length - 8)
+    with (
+        routed(gateway, "unreachable", str(around)),
+        routed(gateway, str(target), "via", ROUTER[version], "dev", "wan1"),
+    ):
+        apply(gateway, UPLINKS)
+        assert net.connect(version, "wan1", SOURCES["wan1"][version]) == "wan1"
+        assert net.connect(version, "wan2", SOURCES["wan2"][version]) == errno.ENETUNREACH
 
 
 @both_families

@@ -198,7 +198,7 @@ def test_a_router_that_knows_no_way_is_a_fault_at_once(world: World) -> None:
     began = time.monotonic()
     fault = world.probe(Probe("tcp", address(NOWHERE), WEB), WAN1.way(), 5)
     assert fault == f"{NOWHERE} port {WEB}: No route to host"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
 
 
 def test_a_round_is_answered_while_one_of_its_targets_is(world: World) -> None:

@@ -5,6 +5,9 @@ import re
 from gateway.address import parse_address
 from gateway.cli.sockctl import COMMANDS
 from gateway.daemon.children import process_name
+from gateway.daemon.messages import MAX_LISTENERS
+from gateway.netlink.desired import MOST_NETWORKS
+from gateway.policy import access, router
 from gateway.session.record import Record
 from gateway.uplink.facts import Facts
 from gateway.uplink.health import Health, Thresholds
@@ -26,10 +29,10 @@ def plain(text: str) -> str:
     return " ".join(words.replace('"', "").split())
 
 
-def facts(*addresses: str, exists: bool = True, running: bool = True) -> Facts:
+def facts(*addresses: str, exists: bool = True, running: bool = True, index: int = 2, routed: bool = True) -> Facts:
     """Of wan1."""
     sources = tuple(address for text in addresses if (address := parse_address(text)))
-    return Facts("wan1", exists, running, sources)
+    return Facts("wan1", exists, running, sources, (), index, frozenset({4} if routed else ()))
 
 
 def test_every_field_of_a_record_is_described_in_its_order() -> None:
@@ -53,13 +56,28 @@ def test_the_lines_about_an_uplink_are_those_of_the_log() -> None:
         *bare.observe(facts(*old), 0.0),
         *bare.observe(facts(*old, running=False), 1.0),
         *bare.observe(facts(*old), 2.0),
+        *bare.observe(facts(*old, index=3), 3.0),
     ]
-    assert len(said) == 9
+    assert len(said) == 10
     assert [line for line in said if line not in text] == []
     fallen = [line for _ in range(3) for line in probed.probed(probed.generation, False, silence, 20.0)]
-    causes = [*fallen, *probed.observe(facts(exists=False, running=False), 21.0), *probed.observe(facts(), 22.0)]
-    assert len(causes) == 3
+    causes = [
+        *fallen,
+        *probed.observe(facts(*new, routed=False), 21.0),
+        *probed.observe(facts(exists=False, running=False), 22.0),
+        *probed.observe(facts(), 23.0),
+    ]
+    assert len(causes) == 4
     assert [line for line in causes if line.partition("down: ")[2] not in text] == []
+
+
+def test_the_limits_are_those_that_are_held() -> None:
+    assert f"At most {MAX_LISTENERS} addresses" in manual_text("sockd.8")
+    assert f"More than {MAX_LISTENERS};" in manual_text("sockd.8")
+    assert f"{MAX_LISTENERS} at most" in manual_text("gateway.toml.5")
+    assert f"rules for {MOST_NETWORKS} of them" in manual_text("gateway.toml.5")
+    assert f"last {router.REMEMBERED:,} answers" in manual_text("design.7")
+    assert router.REMEMBERED == access.REMEMBERED
 
 
 def test_every_command_of_sockctl_has_its_section() -> None:

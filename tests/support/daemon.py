@@ -45,8 +45,9 @@ class Sockd:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that serve clients now."""
-        return [pid for pid in proc.tree(self.pid)[1:] if proc.name(pid).startswith("sockd: worker")]
+        """The processes that serve clients now, by their names; process numbers may have begun anew between two."""
+        found = [pid for pid in proc.tree(self.pid)[1:] if proc.name(pid).startswith("sockd: worker")]
+        return sorted(found, key=proc.name)
 
     @property
     def port(self) -> int:
@@ -62,7 +63,7 @@ class Sockd:
         path = self.folder / "sockd.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait_log(self, pattern: str, within: float = 3.0) -> str:
+    def wait_log(self, pattern: str, within: float = 10.0) -> str:
         """The first line of the classic log that holds this regular expression; fails when none comes in time."""
         found = eventually(lambda: re.search(f"^.*(?:{pattern}).*$", self.log(), re.MULTILINE), within=within)
         assert found, f"no line of the log matches {pattern!r}:\n{_tail(self.log().splitlines())}"
@@ -74,7 +75,7 @@ class Sockd:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def wait_record(self, within: float = 3.0, **wanted: object) -> dict[str, Any]:
+    def wait_record(self, within: float = 10.0, **wanted: object) -> dict[str, Any]:
         """The last record that has these values; fails when none comes in time."""
 
         def look() -> list[dict[str, Any]]:
@@ -89,11 +90,11 @@ class Sockd:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(10)
+            status = self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"sockd did not end within 10 s of SIGTERM:\n{self.stderr()}") from None
-        left = eventually(lambda: not proc.session_members(self.pid), within=2)
+            raise AssertionError(f"sockd did not end within 30 s of SIGTERM:\n{self.stderr()}") from None
+        left = eventually(lambda: not proc.session_members(self.pid))
         self.kill()
         written = self.stderr() + self.log()
         assert "Traceback" not in written, written
@@ -153,7 +154,7 @@ def sockd(
 
 
 def _wait_ready(daemon: Sockd) -> list[tuple[str, int]]:
-    eventually(lambda: _READY.search(daemon.stderr()) or daemon.process.poll() is not None, within=10)
+    eventually(lambda: _READY.search(daemon.stderr()) or daemon.process.poll() is not None, within=30)
     ready = _READY.search(daemon.stderr())
     assert ready, f"sockd did not become ready (status {daemon.process.poll()}):\n{daemon.stderr()}"
     pairs = (endpoint.rpartition(":") for endpoint in ready["endpoints"].split(", "))
@@ -211,8 +212,8 @@ def _base64(data: bytes) -> str:
 
 
 def run_sockd(*arguments: str, prefix: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
-    """Run ``sockd`` to its end, within 10 s, and return what it said; for the starts that must not succeed."""
+    """Run ``sockd`` to its end, within 30 s, and return what it said; for the starts that must not succeed."""
     command = [*prefix, PROGRAM, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done

@@ -52,7 +52,7 @@ def _running(command: Sequence[str], port: int) -> Iterator[None]:
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
-        assert eventually(lambda: _listens(port), within=5), f"{command[0]} does not listen on port {port}"
+        assert eventually(lambda: _listens(port), within=20), f"{command[0]} does not listen on port {port}"
         yield
     finally:
         process.terminate()

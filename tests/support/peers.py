@@ -58,7 +58,7 @@ class Peer:
             thread.join(5)
         self.listener.close()
 
-    def result(self, within: float = 5.0) -> bytes:
+    def result(self, within: float = 15.0) -> bytes:
         """What the first connection's habit returned, when it has ended; empty if it never did."""
         return eventually(lambda: b"".join(self.results[:1]), within=within)
 

@@ -20,7 +20,7 @@ LINGER_NONE = struct.pack("ii", 1, 0)
 class Wire:
     """One TCP connection, read by counts; a context manager that closes it. Times in seconds."""
 
-    def __init__(self, port: int, *, host: str = "127.0.0.1", source: str = "", timeout: float = 5.0) -> None:
+    def __init__(self, port: int, *, host: str = "127.0.0.1", source: str = "", timeout: float = 15.0) -> None:
         self.socket = socket.create_connection((host, port), timeout, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -344,7 +344,7 @@ def test_the_manual_describes_every_key_of_an_uplink() -> None:
 def test_the_manual_says_how_long_a_failover_and_a_failback_take_with_the_defaults() -> None:
     external = Settings().external
     text = " ".join(manual_text("gateway.toml.5").split())
-    assert f"{external.fall * (external.interval + external.timeout):g} with the defaults" in text
+    assert f"{external.fall * external.interval + external.timeout:g} with the defaults" in text
     assert f"{external.rise * external.interval + external.failback:g} with the defaults" in text
 
 

@@ -354,7 +354,7 @@ def test_stopping_ends_those_that_are_named_and_waits_for_them(family: Make) -> 
         assert made.heard(index) == b"ready"
     started = time.monotonic()
     made.children.stop([made[0], made[2]])
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < module.STOP_SECONDS
     assert not Path(f"/proc/{made[0].pid}").exists()
     assert not Path(f"/proc/{made[2].pid}").exists()
     assert made.children.bury() == [made[0], made[2]]
@@ -368,7 +368,7 @@ def test_stopping_nobody_and_those_that_have_gone_takes_no_time(family: Make) ->
     started = time.monotonic()
     made.children.stop(made.children.all)
     made.children.stop([])
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < module.STOP_SECONDS
 
 
 def test_one_that_does_not_end_politely_is_killed(family: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ def test_one_that_does_not_end_politely_is_killed(family: Make, monkeypatch: pyt
     assert made.heard() == b"ready"
     started = time.monotonic()
     made.children.stop(made.children.all)
-    assert 0.1 <= time.monotonic() - started < 1.0
+    assert 0.1 <= time.monotonic() - started < 5.0
     (buried,) = made.children.bury()
     assert buried is made[0]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.daemon.children import STOP_SECONDS
 from tests.support import proc
 from tests.support.daemon import PROGRAM, Sockd, sockd, write_files
 from tests.support.peers import Peer
@@ -26,6 +27,9 @@ def echo(connection: socket.socket) -> bytes | None:
 
 
 # The real tree of processes
+
+#: the kernel deals clients out to the workers by chance; of so many, each of two workers has some
+CROWD = 40
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def is_served(wire: Wire) -> bool:
 def test_a_worker_that_is_killed_is_replaced_and_costs_its_own_sessions_only(tmp_path: Path, target: Peer) -> None:
     with sockd(tmp_path, workers=2) as daemon:
         first, second = workers(daemon)
-        wires = [session(daemon, target) for _ in range(12)]
+        wires = [session(daemon, target) for _ in range(CROWD)]
         os.kill(first, signal.SIGKILL)
         daemon.wait_log(rf"worker 1 \(process {first}\) was killed by SIGKILL; a new one starts in 0\.1 s")
         assert eventually(lambda: len(workers(daemon)) == 2)
@@ -63,8 +67,8 @@ def test_a_worker_that_is_killed_is_replaced_and_costs_its_own_sessions_only(tmp
             with contextlib.suppress(ConnectionError):
                 kept += is_served(wire)
             wire.socket.close()
-        assert 0 < kept < 12
-        for _ in range(12):
+        assert 0 < kept < CROWD
+        for _ in range(CROWD):
             with session(daemon, target) as wire:
                 assert is_served(wire)
 
@@ -95,8 +99,8 @@ def test_a_signal_ends_everything_and_writes_the_records(tmp_path: Path, target:
         wires = [session(daemon, target) for _ in range(4)]
         started = time.monotonic()
         daemon.process.send_signal(number)
-        assert daemon.process.wait(5) == 0
-        assert time.monotonic() - started < 2
+        assert daemon.process.wait(30) == 0
+        assert time.monotonic() - started < STOP_SECONDS
         for wire in wires:
             assert wire.end_of_peer() in ("reset", "fin")
             wire.socket.close()
@@ -129,7 +133,7 @@ def test_a_busy_worker_that_gets_two_signals_at_once_ends_in_order(tmp_path: Pat
         daemon.process.send_signal(signal.SIGINT)
         time.sleep(0.05)
         os.kill(worker, signal.SIGCONT)
-        assert daemon.process.wait(5) == 0
+        assert daemon.process.wait(30) == 0
         wire.socket.close()
         written = daemon.stderr() + daemon.log()
         assert "Traceback" not in written
@@ -146,7 +150,7 @@ def test_a_worker_that_hangs_is_ended_in_the_end(tmp_path: Path) -> None:
         time.sleep(0.1)
         assert daemon.process.poll() is None
         os.kill(worker, signal.SIGCONT)
-        status = daemon.process.wait(5)
+        status = daemon.process.wait(30)
     assert status == 0
 
 
@@ -165,7 +169,7 @@ def test_commands_of_the_rules_do_not_outlive_the_daemon(tmp_path: Path, target:
     with sockd(tmp_path, f"permit 127.0.0.0/8 127.0.0.0/8 : exec sleep {mark}\n", workers=1) as daemon:
         session(daemon, target).socket.close()
         assert eventually(running)
-    left = running() if not eventually(lambda: not running(), within=0.5) else []
+    left = running() if not eventually(lambda: not running()) else []
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == []

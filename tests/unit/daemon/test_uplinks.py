@@ -66,8 +66,8 @@ class Stand:
         return {uplink.name: uplink.standing for uplink in self.uplinks.known}
 
     async def until(self, look: Callable[[], object]) -> None:
-        """Let the others go on until this is true, or a second has passed."""
-        deadline = asyncio.get_running_loop().time() + 1.0
+        """Let the others go on until this is true, or ten seconds have passed."""
+        deadline = asyncio.get_running_loop().time() + 10.0
         while not look() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.001)
         assert look()

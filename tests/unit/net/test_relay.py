@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.net.pipes import PIPE_BYTES
 from gateway.net.relay import COPY_BYTES, Relay, Side
 from gateway.session.tcp import Session
+from tests.support.waiting import least
 from tests.unit.net.stage import Stage, descriptors, finish, reset, staged
 
 NOISE = bytes(range(256)) * 4096
@@ -258,15 +259,19 @@ def test_small_messages_in_a_row_do_not_wait_for_each_other(stage: Stage, who: s
     stage.join(near_client, near_target, early)
     assert stage.read(target, len(early)) == early
     source, sink = (client, target) if who == "client" else (target, client)
-    sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
-    started = time.monotonic()
-    for number in range(8):
-        source.send(bytes((number,)))
-        for _ in range(3):
-            stage.one_round()
-    assert stage.read(sink, 8) == bytes(range(8))
+
+    def seconds() -> float:
+        sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        started = time.monotonic()
+        for number in range(8):
+            source.send(bytes((number,)))
+            for _ in range(3):
+                stage.one_round()
+        assert stage.read(sink, 8) == bytes(range(8))
+        return time.monotonic() - started
+
     # A delayed acknowledgement costs 40 ms.
-    assert time.monotonic() - started < 0.035
+    assert least(seconds, below=0.035) < 0.035
 
 
 # Urgent data (RFC 9293 §3.8.5): one byte, in its place in the stream
@@ -344,7 +349,7 @@ def test_an_urgent_byte_that_arrives_while_the_relay_has_stopped_for_fairness(pi
         client.send(noise(COPY_BYTES))
         stage.one_round()
         meddler.ring.send(b".")
-        data = stage.read(target, COPY_BYTES + 7, within=0.5)
+        data = stage.read(target, COPY_BYTES + 7)
         meddler.close(stage)
         client.close()
         target.close()
@@ -443,7 +448,7 @@ def test_a_fast_source_is_stopped_while_the_sink_does_not_read(pipes: int, who: 
         source.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
         accepted = 0
         block = NOISE[: 1 << 16]
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + 10.0
         still = 0
         while still < 5 and time.monotonic() < deadline:
             try:
@@ -463,9 +468,7 @@ def test_a_stopped_relay_does_not_spin() -> None:
         client, _ = stage.line(sndbuf=16384, rcvbuf=16384)
         sending = stage.loop.create_task(stage.loop.sock_sendall(client, noise(16 << 20)))
         stage.rest(0.05)
-        before = time.process_time()
-        stage.rest(0.2)
-        assert time.process_time() - before < 0.05
+        assert least(stage.work_at_rest, below=0.05) < 0.05
         sending.cancel()
 
 
@@ -474,9 +477,7 @@ def test_a_half_closed_relay_does_not_spin() -> None:
         client, target = stage.line()
         finish(client)
         assert stage.end_of(target) == "fin"
-        before = time.process_time()
-        stage.rest(0.2)
-        assert time.process_time() - before < 0.05
+        assert least(stage.work_at_rest, below=0.05) < 0.05
 
 
 # Rest

@@ -11,8 +11,10 @@ import pytest
 from gateway.net.pipes import Pipe, PipePool
 from gateway.net.runner import LINGER_BYTES, LINGER_SECONDS
 from gateway.session.record import Record, Result
+from tests.support.peers import closed_port
 from tests.support.playbook import Notebook
 from tests.support.rawsocks import greeting, http, password, socks4, socks4a, socks5
+from tests.support.waiting import least
 from tests.unit.net.stage import House, closed_after, descriptors, finish, reset
 
 GRANTED, REJECTED = b"\0\x5a", b"\0\x5b"
@@ -23,10 +25,10 @@ def port_of(server: socket.socket) -> int:
 
 
 @pytest.fixture
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return port_of(probe)
+def free_port() -> Iterator[int]:
+    """A port where nobody listens, nor can."""
+    with closed_port() as port:
+        yield port
 
 
 # From the request to the relay and its record
@@ -103,19 +105,15 @@ def test_a_refusal_arrives_even_if_the_client_has_said_more(house: House) -> Non
 @pytest.mark.parametrize("banner", [b"", b"220 ready\r\n", b"x" * 300_000], ids=["nothing", "a banner", "much"])
 @pytest.mark.parametrize("end", ["stays", "ends", "resets"])
 def test_what_the_target_says_at_once_follows_the_reply_at_once(house: House, banner: bytes, end: str) -> None:
+    # A segment that is kept back for more leaves after 200 ms by itself.
+    assert least(lambda: seconds_to_hear(house, banner, end), below=0.15) < 0.15
+
+
+def seconds_to_hear(house: House, banner: bytes, end: str) -> float:
+    """Until the client has all that a target says, which speaks before the gateway has seen that it is connected."""
     server = house.server()
     client = house.client(socks4("127.0.0.1", port_of(server)))
-    target = None
-    for _ in range(20):
-        house.one_round()
-        try:
-            target, _ = server.accept()
-            break
-        except BlockingIOError:
-            continue
-    assert target is not None
-    house.far.append(target)
-    target.setblocking(False)
+    target = dialled(house, server)
     sent = target.send(banner) if banner else 0
     if end == "ends":
         finish(target)
@@ -126,13 +124,24 @@ def test_what_the_target_says_at_once_follows_the_reply_at_once(house: House, ba
     with contextlib.suppress(ConnectionResetError):
         while len(data) < 8 + sent and (piece := house.run(house.loop.sock_recv(client, 1 << 16))):
             data += piece
-    # A segment that is kept back for more leaves after 200 ms by itself.
-    assert time.monotonic() - started < 0.15
     if end != "resets":
         assert bytes(data[:2]) == GRANTED
         assert bytes(data[8:]) == banner[:sent]
     if end == "ends":
-        assert house.end_of(client, within=0.15) == "fin"
+        assert house.end_of(client) == "fin"
+    return time.monotonic() - started
+
+
+def dialled(house: House, server: socket.socket) -> socket.socket:
+    """The connection that a target gets, as early as it can be had."""
+    for _ in range(1000):
+        house.one_round()
+        with contextlib.suppress(BlockingIOError):
+            target, _ = server.accept()
+            house.far.append(target)
+            target.setblocking(False)
+            return target
+    raise AssertionError("the target was not called")
 
 
 # Early data and early ends
@@ -161,7 +170,7 @@ def test_data_and_end_while_the_request_is_worked_on(house: House, early: bytes,
 
     def slow() -> tuple[str, ...]:
         looking.set()
-        found.wait(2)
+        found.wait(30)
         return ("127.0.0.1",)
 
     house.names["localhost"] = slow
@@ -278,7 +287,7 @@ def test_a_slow_look_up_ends_with_the_connect_limit(house: House) -> None:
     release = threading.Event()
 
     def hang() -> tuple[str, ...]:
-        release.wait(2)
+        release.wait(30)
         return ()
 
     house.names["localhost"] = hang
@@ -371,7 +380,7 @@ def test_a_client_that_resets_while_its_name_is_looked_up(house: House) -> None:
 
     def hang() -> tuple[str, ...]:
         looking.set()
-        release.wait(2)
+        release.wait(30)
         return ("127.0.0.1",)
 
     house.names["localhost"] = hang
@@ -430,7 +439,7 @@ def test_who_waits_for_us_is_not_put_out() -> None:
         release = threading.Event()
 
         def hang() -> tuple[str, ...]:
-            release.wait(2)
+            release.wait(30)
             return ()
 
         house.names["localhost"] = hang
@@ -564,8 +573,8 @@ def test_a_bug_at_a_time_limit_costs_that_session_only(broken: Broken) -> None:
     house.rest(0.05)
     broken.notebook.breaks_on = "\0"
     house.rest(0.1)
-    assert house.end_of(second, within=0.3) in ("fin", "reset"), "the limits of the others are not kept any more"
-    assert house.end_of(first, within=0.3) in ("fin", "reset")
+    assert house.end_of(second, within=5) in ("fin", "reset"), "the limits of the others are not kept any more"
+    assert house.end_of(first, within=5) in ("fin", "reset")
     broken.others_go_on()
 
 
@@ -584,7 +593,7 @@ def test_a_bug_while_the_relay_starts_costs_that_session_only() -> None:
 
     def slow() -> tuple[str, ...]:
         looking.set()
-        found.wait(2)
+        found.wait(30)
         return ("127.0.0.1",)
 
     house.names["localhost"] = slow
@@ -598,8 +607,8 @@ def test_a_bug_while_the_relay_starts_costs_that_session_only() -> None:
         target = house.called(server)
         with contextlib.suppress(ConnectionResetError):
             house.read(target, 100_000, within=0.2)
-        assert house.end_of(target, within=0.3) in ("fin", "reset"), "the session neither goes on nor ends"
-        assert house.until(lambda: house.runner.open == 0, within=0.3)
+        assert house.end_of(target, within=5) in ("fin", "reset"), "the session neither goes on nor ends"
+        assert house.until(lambda: house.runner.open == 0)
     finally:
         house.log.troubles.clear()
         house.close()
@@ -617,7 +626,7 @@ def test_a_bug_while_everything_is_closed_costs_that_session_only(broken: Broken
         house.runner.close("shutdown")
     house.rest(0.01)
     for sock in (*silent, *(sock for relay in relays for sock in relay)):
-        assert house.end_of(sock, within=0.2) in ("fin", "reset")
+        assert house.end_of(sock, within=5) in ("fin", "reset")
     assert len(house.notebook.records) == 5
 
 
@@ -629,7 +638,7 @@ def test_closing_ends_and_records_everybody() -> None:
     release = threading.Event()
 
     def hang() -> tuple[str, ...]:
-        release.wait(1)
+        release.wait(30)
         return ()
 
     house.names["localhost"] = hang

@@ -67,9 +67,8 @@ def test_a_command_runs_in_a_shell(stage: Stage, tmp_path: Path) -> None:
 def test_nothing_waits_for_it(stage: Stage) -> None:
     started = time.monotonic()
     commands = Commands(stage)
-    commands.run("sleep 0.3")
-    assert time.monotonic() - started < 0.1
-    assert commands.over()
+    commands.run("sleep 60")
+    assert time.monotonic() - started < 4
 
 
 def test_it_has_no_descriptor_but_dev_null_and_a_session_of_its_own(stage: Stage, tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_it_has_no_descriptor_but_dev_null_and_a_session_of_its_own(stage: Stage
 
 
 def test_a_command_that_runs_too_long_is_ended_with_all_its_children(stage: Stage, tmp_path: Path) -> None:
-    commands = Commands(stage, seconds=0.15)
+    commands = Commands(stage, seconds=1.0)
     commands.run(f"echo $$ > {tmp_path}/shell; sleep 60 & echo $! > {tmp_path}/child; trap '' TERM; wait")
     assert stage.until(lambda: number_in(tmp_path / "child"))
     shell, child = number_in(tmp_path / "shell"), number_in(tmp_path / "child")
@@ -93,7 +92,7 @@ def test_a_command_that_runs_too_long_is_ended_with_all_its_children(stage: Stag
     assert alive(child)
     assert stage.until(lambda: not alive(shell) and not alive(child))
     (trouble,) = commands.troubles
-    assert trouble.startswith("a command of sockd.conf ran longer than 0.15 s and was ended: echo $$")
+    assert trouble.startswith("a command of sockd.conf ran longer than 1 s and was ended: echo $$")
     assert commands.over()
 
 
@@ -129,7 +128,7 @@ def test_a_command_that_can_not_be_started_is_said(stage: Stage, monkeypatch: py
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
     commands = Commands(stage)
     commands.run("true")
-    stage.rest(0.01)
+    assert commands.over()
     assert commands.troubles == ["cannot run a command of sockd.conf: Resource temporarily unavailable"]
 
 

@@ -5,12 +5,25 @@ another meet each other's routes and rules.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from gateway.netlink.desired import MAIN, NO_METRIC, Bases, Strict, Wanted, desired
 from gateway.netlink.diff import Step
-from gateway.netlink.model import InterfaceAddress, KernelRoute, KernelState, Link, Prefix, RoutingRule, is_link_local
+from gateway.netlink.model import (
+    NULL_KINDS,
+    InterfaceAddress,
+    KernelRoute,
+    KernelState,
+    Link,
+    Prefix,
+    RouteKind,
+    RouterPreference,
+    RoutingRule,
+    RuleAction,
+    is_link_local,
+)
 from tests.support.rules import address
 
 BASES = Bases(10_000, 5_000)
@@ -38,6 +51,8 @@ def route(
     metric: int | None = None,
     on_link: bool = False,
     source: str = "",
+    metrics: bytes = b"",
+    preference: RouterPreference = "medium",
 ) -> KernelRoute:
     """A route as the kernel tells of it."""
     net = prefix(destination)
@@ -52,7 +67,20 @@ def route(
         0 if via or version == 6 else ON_LINK,
         address(source) if source else None,
         NO_METRIC[version] if metric is None else metric,
+        "unicast",
+        metrics,
+        preference,
     )
+
+
+def null(
+    destination: str, kind: RouteKind = "blackhole", *, table: int = MAIN, metric: int | None = None
+) -> KernelRoute:
+    """A route that leads nowhere, as the kernel tells of it."""
+    return replace(route(destination, 0, table=table, metric=metric), scope=0, kind=kind)
+
+
+_ACTIONS: tuple[RuleAction, ...] = ("lookup", *NULL_KINDS)
 
 
 def rule(text: str) -> RoutingRule:
@@ -66,7 +94,7 @@ def rule(text: str) -> RoutingRule:
     return RoutingRule(
         net.address.version if net else version or 4,
         int(words[0]),
-        "lookup" if "lookup" in words else "unreachable",
+        next(action for action in _ACTIONS if action in words),
         int(told.get("lookup", 0)),
         source,
         destination,
@@ -76,6 +104,11 @@ def rule(text: str) -> RoutingRule:
 
 
 NAMES = ("wan1", "wan2", "eth1")
+CARDS = (*NAMES, "mgmt0")
+_NETWORKS = ("10.0.0.0/9", "192.168.0.0/16", "fd00::/16")
+_NULLS = ("203.0.113.0/24", "10.0.0.0/8", "192.168.1.3/32", "2001:db8:1::/48", "2001:db8::/32", "fd00::/8")
+_PREFERENCES: tuple[RouterPreference, ...] = ("low", "medium", "high")
+_METRICS = (b"", bytes.fromhex("08000200d4050000"))
 _ADDRESSES = (
     "192.168.1.2/24",
     "192.168.1.3/24",
@@ -93,7 +126,7 @@ def states(draw: st.DrawFn) -> KernelState:
     """Interfaces that come and go, with addresses and the routes that follow from them, and some that do not."""
     links = tuple(
         Link(index, name, running, up=draw(st.booleans()) or running)
-        for index, name in enumerate(NAMES, 2)
+        for index, name in enumerate(CARDS, 2)
         for running in [draw(st.booleans())]
         if draw(st.integers(0, 3))
     )
@@ -101,10 +134,14 @@ def states(draw: st.DrawFn) -> KernelState:
     routes = {route(str(Prefix.around(*prefix(text))), index) for index, text in held}
     for link in links:
         for via in draw(st.sets(st.sampled_from(_GATEWAYS), max_size=2)):
-            destination = draw(st.sampled_from(("", "172.16.0.0/12"))) if ":" not in via else ""
+            destination = draw(st.sampled_from(("", "172.16.0.0/12", "10.7.0.0/16"))) if ":" not in via else ""
             whole = destination or ("::/0" if ":" in via else "0.0.0.0/0")
             metrics = st.sampled_from((NO_METRIC[6 if ":" in via else 4], 100))
-            routes.add(route(whole, link.index, via, metric=draw(metrics), on_link=not _near(via, link.index, routes)))
+            made = route(whole, link.index, via, metric=draw(metrics), on_link=not _near(via, link.index, routes))
+            preference = draw(st.sampled_from(_PREFERENCES)) if ":" in via else "medium"
+            routes.add(replace(made, metrics=draw(st.sampled_from(_METRICS)), preference=preference))
+    for text in draw(st.sets(st.sampled_from(_NULLS), max_size=2)):
+        routes.add(null(text, draw(st.sampled_from(NULL_KINDS)), metric=draw(st.sampled_from((None, 77)))))
     return KernelState(links, tuple(own(text, index) for index, text in held), tuple(routes))
 
 
@@ -122,7 +159,8 @@ def wishes(draw: st.DrawFn) -> Wanted:
     gateways = st.lists(st.sampled_from(_GATEWAYS), max_size=2, unique=True)
     interfaces = [Strict(name, tuple(map(address, draw(gateways))), draw(st.booleans())) for name in names]
     bases = draw(st.sampled_from((BASES, Bases(20_000, 5_000), Bases(10_000, 5_100))))
-    return desired(interfaces, draw(states()), bases)
+    networks = draw(st.sets(st.sampled_from(_NETWORKS), max_size=2))
+    return desired(interfaces, draw(states()), bases, tuple(map(prefix, networks)))
 
 
 class Model:
@@ -143,6 +181,7 @@ class Model:
             assert self.routes.pop((item.table, item.destination, item.metric)) == item
         else:
             assert (item.table, item.destination, item.metric) not in self.routes
+            assert item.kind not in NULL_KINDS or (item.index, item.gateway, item.on_link) == (0, None, False)
             assert item.gateway is None or item.on_link or self._reaches(item), f"no way to the gateway of {item}"
             self.routes[item.table, item.destination, item.metric] = item
 
@@ -150,7 +189,10 @@ class Model:
         gateway = item.gateway
         assert gateway is not None
         return is_link_local(gateway) or any(
-            known.gateway is None and known.table == item.table and known.destination.holds(gateway)
+            known.kind == "unicast"
+            and known.gateway is None
+            and known.table == item.table
+            and known.destination.holds(gateway)
             for known in self.routes.values()
         )
 

@@ -9,7 +9,7 @@ from gateway.netlink.facts import facts_of, inside_networks, interface_addresses
 from gateway.netlink.model import InterfaceAddress, KernelRoute, KernelState, Link
 from gateway.uplink.facts import Facts
 from tests.support.rules import address
-from tests.unit.netlink.states import own, route
+from tests.unit.netlink.states import null, own, route
 
 WAN, OTHER = Link(2, "wan1", True), Link(3, "wan2", True)
 
@@ -32,7 +32,7 @@ def test_an_interface_that_does_not_exist_has_nothing() -> None:
 
 @pytest.mark.parametrize("running", [True, False])
 def test_an_interface_runs_as_its_link_does(running: bool) -> None:
-    assert facts_of(KernelState((Link(2, "wan1", running),)), "wan1", ()) == Facts("wan1", True, running)
+    assert facts_of(KernelState((Link(2, "wan1", running),)), "wan1", ()) == Facts("wan1", True, running, index=2)
 
 
 FIRST, SECOND = own("192.0.2.2/24", 2), own("192.0.2.3/24", 2)
@@ -79,12 +79,49 @@ LEARNT6 = route("::/0", 2, "fe80::1")
         pytest.param(
             (), (LEARNT, route("0.0.0.0/0", 2, "192.0.2.7", metric=5)), ["192.0.2.7", "192.0.2.1"], id="by metric"
         ),
+        pytest.param(
+            (),
+            (
+                route("::/0", 2, "fe80::1", preference="low"),
+                route("::/0", 2, "fe80::3", preference="high"),
+                route("::/0", 2, "fe80::2"),
+            ),
+            ["fe80::3", "fe80::2", "fe80::1"],
+            id="by the routers' preference",
+        ),
+        pytest.param(
+            (),
+            (route("::/0", 2, "fe80::1", preference="high"), route("::/0", 2, "fe80::2", metric=1)),
+            ["fe80::2", "fe80::1"],
+            id="by metric before preference",
+        ),
     ],
 )
 def test_gateways_are_configured_or_learnt(
     configured: tuple[str, ...], routes: tuple[KernelRoute, ...], wanted: list[str]
 ) -> None:
     assert gateways(configured, *routes) == wanted
+
+
+@pytest.mark.parametrize(
+    ("configured", "routes", "versions"),
+    [
+        pytest.param((), (), set(), id="none"),
+        pytest.param((), (LEARNT,), {4}, id="learnt"),
+        pytest.param((), (LEARNT, LEARNT6), {4, 6}, id="learnt for both"),
+        pytest.param((), (route("0.0.0.0/0", 2),), {4}, id="without a next hop"),
+        pytest.param(("192.0.2.9",), (), {4}, id="configured"),
+        pytest.param(("fe80::9",), (LEARNT,), {4, 6}, id="configured and learnt"),
+        pytest.param((), (route("0.0.0.0/0", 3, "192.0.2.1"),), set(), id="by another interface"),
+        pytest.param((), (route("0.0.0.0/1", 2, "192.0.2.1"),), set(), id="for half of all"),
+        pytest.param((), (null("::/0"),), set(), id="to nowhere"),
+    ],
+)
+def test_an_interface_has_a_default_route_or_none(
+    configured: tuple[str, ...], routes: tuple[KernelRoute, ...], versions: set[int]
+) -> None:
+    found = facts_of(KernelState((WAN, OTHER), (), routes), "wan1", tuple(map(address, configured)))
+    assert found.defaults == versions
 
 
 def test_inside_networks_are_those_of_addresses_and_those_without_gateway() -> None:

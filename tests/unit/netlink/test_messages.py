@@ -8,7 +8,7 @@ from hypothesis import given
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg, rtmsg_base
 
 from gateway.netlink.desired import Wanted
 from gateway.netlink.messages import (
@@ -24,14 +24,14 @@ from gateway.netlink.messages import (
 )
 from gateway.netlink.model import InterfaceAddress, KernelRoute, Link, RoutingRule
 from tests.support.rules import address
-from tests.unit.netlink.states import route, rule, wishes
+from tests.unit.netlink.states import null, route, rule, wishes
 
 
 def sent(message: Message) -> Message:
     """As it comes out of bytes."""
     message.reset()
     message.encode()
-    read = type(message)(message.data)
+    read = (rtmsg if isinstance(message, rtmsg_base) else type(message))(message.data)
     read.decode()
     return read
 
@@ -52,6 +52,10 @@ def test_what_is_sent_is_understood(wanted: Wanted) -> None:
         assert rule_of(sent(rule_message(one))) == one
 
 
+METRICS = bytes.fromhex("08000100040000000800020078050000" + "0a00100063756269630000000800110001000000")
+"""A locked MTU, an algorithm by name, and one (17) that pyroute2 has no name for."""
+
+
 @pytest.mark.parametrize(
     "item",
     [
@@ -59,6 +63,12 @@ def test_what_is_sent_is_understood(wanted: Wanted) -> None:
         pytest.param(route("0.0.0.0/0", 2, "192.0.2.1", table=200, on_link=True), id="a small table number"),
         pytest.param(route("::/0", 2, "fe80::1", table=1 << 31, metric=7), id="a large table number"),
         pytest.param(route("10.0.0.0/8", 70_000, source="10.0.0.1", table=255), id="a source address"),
+        pytest.param(null("203.0.113.20", "blackhole"), id="a black hole"),
+        pytest.param(null("2001:db8:b::/48", "unreachable"), id="unreachable"),
+        pytest.param(null("10.0.0.0/8", "prohibit", metric=9), id="prohibited"),
+        pytest.param(route("::/0", 2, "fe80::1", preference="high"), id="a router that recommends itself"),
+        pytest.param(route("::/0", 2, "fe80::1", preference="low"), id="a router that does not"),
+        pytest.param(route("0.0.0.0/0", 2, "192.0.2.1", metrics=METRICS), id="metrics"),
     ],
 )
 def test_routes_of_every_kind_are_understood(item: KernelRoute) -> None:
@@ -75,6 +85,8 @@ def test_routes_of_every_kind_are_understood(item: KernelRoute) -> None:
         "5002 from 2001:db8::1 lookup 10002",
         "5000 to 10.0.0.0/8 lookup 254 nodefault",
         "5000 to 10.0.0.0/8 lookup 254",
+        "5001 to 2001:db8:b::/48 oif wan1 blackhole",
+        "5001 to 2001:db8:b::/48 oif wan1 prohibit",
     ],
 )
 def test_rules_of_every_kind_are_understood(text: str) -> None:
@@ -100,6 +112,18 @@ def test_a_route_with_several_next_hops_is_several_routes_without_the_dead_ones(
     ]
 
 
+def test_what_leads_nowhere_is_by_no_interface() -> None:
+    """IPv6 has it by the loopback interface."""
+    attributes = {"RTA_TABLE": 254, "RTA_OIF": 1, "RTA_DST": "2001:db8:b::", "RTA_PRIORITY": 1024}
+    message = made(rtmsg, attributes, family=10, type=6, dst_len=48)
+    assert list(routes_of(message)) == [null("2001:db8:b::/48")]
+
+
+def test_a_reserved_preference_is_the_medium_one() -> None:
+    attributes = {"RTA_TABLE": 254, "RTA_OIF": 2, "RTA_GATEWAY": "fe80::1", "RTA_PRIORITY": 1024, "RTA_PREF": 2}
+    assert list(routes_of(made(rtmsg, attributes, family=10, type=1))) == [route("::/0", 2, "fe80::1")]
+
+
 BY_WAN = {"RTA_TABLE": 254, "RTA_OIF": 2}
 
 
@@ -107,7 +131,8 @@ BY_WAN = {"RTA_TABLE": 254, "RTA_OIF": 2}
     ("attributes", "fields"),
     [
         pytest.param(BY_WAN, {"family": 2, "type": 2}, id="a local address"),
-        pytest.param({"RTA_TABLE": 254}, {"family": 2, "type": 7}, id="unreachable"),
+        pytest.param({"RTA_TABLE": 254}, {"family": 2, "type": 9}, id="to be looked for elsewhere"),
+        pytest.param({"RTA_TABLE": 254}, {"family": 2, "type": 1}, id="by no interface"),
         pytest.param(BY_WAN, {"family": 2, "type": 1, "tos": 16}, id="for a type of service"),
         pytest.param(BY_WAN, {"family": 10, "type": 1, "src_len": 56}, id="for a source network"),
         pytest.param(BY_WAN, {"family": 2, "type": 1, "flags": 1}, id="dead"),
@@ -121,7 +146,7 @@ def test_other_routes_are_nothing(attributes: Mapping[str, object], fields: dict
 @pytest.mark.parametrize(
     "fields",
     [
-        pytest.param({"family": 2, "action": 6}, id="a black hole"),
+        pytest.param({"family": 2, "action": 2}, id="a jump"),
         pytest.param({"family": 128, "action": 1}, id="of multicast routing"),
     ],
 )

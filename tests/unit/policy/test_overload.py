@@ -71,10 +71,10 @@ def test_the_work_does_not_grow_with_the_number_of_users(many: AccessPolicy) -> 
     def cost(policy: AccessPolicy) -> float:
         times = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             for _ in range(10):
                 assert policy.could_permit(ASKED)
-            times.append(time.perf_counter() - started)
+            times.append(time.thread_time() - started)
         return min(times)
 
     assert cost(many) < 20 * cost(few)

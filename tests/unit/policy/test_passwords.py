@@ -85,14 +85,15 @@ def test_a_user_who_does_not_exist_is_refused_even_if_the_stand_in_matches() -> 
 
 def test_users_who_do_not_exist_take_as_long_as_those_who_do() -> None:
     found = passwords(make_entry("fred", "geheim", SALT, Cost(12, 4, 1)))
-    known, unknown = (min(_seconds(found, user) for _ in range(8)) for user in (b"fred", b"joe"))
+    known, unknown = (min(_work(found, user) for _ in range(8)) for user in (b"fred", b"joe"))
     assert 0.5 < unknown / known < 2
 
 
-def _seconds(found: PasswordFile, user: bytes) -> float:
-    start = time.perf_counter()
+def _work(found: PasswordFile, user: bytes) -> float:
+    """Seconds of processor time: what else runs on a busy machine is not in them."""
+    start = time.thread_time()
     found.verify(user, b"wrong")
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize(

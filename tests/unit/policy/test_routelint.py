@@ -84,9 +84,9 @@ def test_warnings_are_in_the_order_of_the_file_and_no_errors() -> None:
 def test_many_lines_take_no_more_than_moments() -> None:
     hosts = [line(f"wan1 {Address(4, (203 << 24) + 7 * number)}") for number in range(1999)]
     lines = route_file(*hosts, "wan2")
-    start = time.perf_counter()
+    start = time.thread_time()
     assert route_lint(lines) == ()
-    assert time.perf_counter() - start < 2.0
+    assert time.thread_time() - start < 2.0
 
 
 # Ways out that do not exist

@@ -373,8 +373,8 @@ def test_a_way_that_was_worked_out_costs_far_less_than_a_connection() -> None:
     assert route is not None
     best = float("inf")
     for _ in range(15):
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(1000):
             made.choose(route, 4)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     assert best / 1000 < 10e-6

@@ -175,10 +175,10 @@ def seconds(table: RouteTable, asked: Sequence[Address]) -> float:
     """The best of several runs, which a busy machine disturbs least."""
     best = float("inf")
     for _ in range(15):
-        start = time.perf_counter()
+        start = time.thread_time()
         for one in asked:
             table.find(one, None, "fred")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best
 
 

@@ -1,5 +1,6 @@
 """The daemon's logs: gathered, never blocking, and what is lost is counted and said."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -375,7 +376,7 @@ def test_a_full_pipe_never_blocks_and_loses_nothing_that_fits_the_queue(pipe: Sm
         desk.journal.line(text)
         if index % 20 == 19:
             desk.schedule.pass_time()
-    assert time.monotonic() - started < 0.2, "the data path waited for a reader"
+    assert time.monotonic() - started < 5, "the data path waited for a reader"
     seen = b""
     for _ in range(1000):
         seen += pipe.read()
@@ -409,12 +410,12 @@ def test_what_a_pipe_does_not_take_is_delivered_or_counted(pipe: SmallPipe) -> N
 
 
 def test_a_reader_that_is_slow_but_reads_does_not_slow_the_data_path_down(pipe: SmallPipe) -> None:
-    os.set_blocking(pipe.reader, True)
     stopped = threading.Event()
 
     def read_slowly() -> None:
-        while not stopped.wait(0.03):
-            os.read(pipe.reader, 4096)
+        while not stopped.wait(0.2):
+            with contextlib.suppress(BlockingIOError):
+                os.read(pipe.reader, 4096)
 
     thread = threading.Thread(target=read_slowly, daemon=True)
     thread.start()
@@ -426,7 +427,7 @@ def test_a_reader_that_is_slow_but_reads_does_not_slow_the_data_path_down(pipe: 
     took = time.monotonic() - started
     stopped.set()
     thread.join()
-    assert took < 0.1
+    assert took < 2, "to wait for the reader takes four seconds"
 
 
 class AlwaysWritable:
@@ -448,7 +449,7 @@ def test_a_pipe_that_another_process_has_just_filled_never_blocks(
     assert sink.put(b"x" * 4096)
     thread = threading.Thread(target=sink.put, args=(b"y" * 100,), daemon=True)
     thread.start()
-    thread.join(0.5)
+    thread.join(5)
     blocked = thread.is_alive()
     pipe.read()
     thread.join()
@@ -597,7 +598,7 @@ def test_a_syslogd_that_does_not_read_never_blocks_and_gets_it_later(syslogd: Sy
     for number in range(2000):
         desk.journal.line(f"{number}")
     desk.schedule.pass_time()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
     seen = []
     for _ in range(2000):
         seen += syslogd.read()
