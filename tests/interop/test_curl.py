@@ -101,20 +101,33 @@ def test_large_transfers_in_a_crowd(
 ) -> None:
     """A download and an upload at once, compared by checksum, while 200 other transfers run at their own pace."""
     proxy = f"{scheme}://127.0.0.1:{gateway.port}"
-    idle = proc.descriptors(gateway.pid)["socket"]
-    with crowd(proxy, web, tmp_path, crowd_size, crowd_rate) as others:
-        assert eventually(lambda: proc.descriptors(gateway.pid)["socket"] >= idle + 2 * CROWD, within=10)
+    idle = gateway.sockets_at_rest()
+    # On a machine that is slow or busy the crowd has to be slower, too.
+    assert any(
+        transfer_in_a_crowd(gateway, proxy, web, tmp_path, size, crowd_size, rate)
+        for rate in (crowd_rate, crowd_rate // 4)
+    ), "the crowd was not there, or gone before the large transfers had ended"
+    assert eventually(lambda: proc.descriptors(gateway.pid)["socket"] == idle)
+
+
+def transfer_in_a_crowd(
+    gateway: Sockd, proxy: str, web: str, folder: Path, size: int, crowd_size: int, crowd_rate: int
+) -> bool:
+    """Whether all of the crowd was there until both large transfers had ended; they are compared in any case."""
+    idle = gateway.sockets_at_rest()
+    with crowd(proxy, web, folder, crowd_size, crowd_rate) as others:
+        was_there = eventually(lambda: proc.descriptors(gateway.pid)["socket"] >= idle + 2 * CROWD)
         uploaded: list[str] = []
         uploading = threading.Thread(target=lambda: uploaded.append(upload(proxy, web, size)))
         uploading.start()
         downloaded = download(proxy, web, size)
         uploading.join()
-        assert others.poll() is None, "the crowd was gone before the large transfers had ended"
+        was_there = was_there and others.poll() is None
     assert downloaded == checksum(1, size)
     assert uploaded == [checksum(2, size)]
-    sums = [hashlib.sha256((tmp_path / str(seed)).read_bytes()).hexdigest() for seed in range(1, CROWD + 1)]
+    sums = [hashlib.sha256((folder / str(seed)).read_bytes()).hexdigest() for seed in range(1, CROWD + 1)]
     assert sums == [checksum(seed, crowd_size) for seed in range(1, CROWD + 1)]
-    assert eventually(lambda: proc.descriptors(gateway.pid)["socket"] == idle)
+    return was_there
 
 
 @contextlib.contextmanager

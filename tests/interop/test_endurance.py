@@ -49,21 +49,9 @@ def warm_up(daemon: Sockd, port: int) -> int:
         connect5(wire, "127.0.0.1", port)
         wire.finish()
         wire.read_to_end()
-    daemon.wait_record()
-    return at_rest(daemon)
-
-
-def at_rest(daemon: Sockd) -> int:
-    """How many sockets the daemon holds, when that has not changed for a while."""
-    counts = [sockets(daemon)]
-
-    def steady() -> bool:
-        time.sleep(0.1)
-        counts.append(sockets(daemon))
-        return counts[-1] == counts[-2]
-
-    assert eventually(steady), counts
-    return counts[-1]
+        client = "{}:{}".format(*wire.name)
+    daemon.wait_record(client=client)
+    return daemon.sockets_at_rest()
 
 
 def work(daemon: Sockd, seconds: float) -> float:

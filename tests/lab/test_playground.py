@@ -224,8 +224,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     yield made
     with contextlib.suppress(OSError):
         os.close(made.master)
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.kill(made.pid, signal.SIGKILL)
+        os.waitpid(made.pid, 0)
 
 
 def spaces(folder: Path) -> list[Path]:

@@ -82,13 +82,13 @@ def test_cables_and_cards_move_under_it(machines: Spaces, daemon: Sockd) -> None
         machines,
         [
             Pull("wan1"),
-            Run(GATEWAY, ("ip", "link", "show", "wan1"), output="NO-CARRIER", within=2),
+            Run(GATEWAY, ("ip", "link", "show", "wan1"), output="NO-CARRIER", within=15),
             Restore("wan1"),
-            Curl(INSIDE, A, proxy(daemon), by_wan1, within=2),
+            Curl(INSIDE, A, proxy(daemon), by_wan1, within=15),
             Mute("wan1"),
             Curl(INSIDE, A, proxy(daemon), options=("--max-time", "0.3")),
             Unmute("wan1"),
-            Curl(INSIDE, A, proxy(daemon), by_wan1, within=2),
+            Curl(INSIDE, A, proxy(daemon), by_wan1, within=15),
             Renumber("wan1", f"{WAN1}/24", "192.0.2.77/24"),
             Curl(INSIDE, A, proxy(daemon), {"host": OUTSIDE, "source": "192.0.2.77"}),
             Remove("wan1"),
@@ -99,7 +99,7 @@ def test_cables_and_cards_move_under_it(machines: Spaces, daemon: Sockd) -> None
             Run(GATEWAY, ("ip", "link", "set", "wan1", "up")),
             Curl(INSIDE, A, proxy(daemon), {"host": OUTSIDE2}),
             SetRoutes("wan1"),
-            Curl(INSIDE, A, proxy(daemon), by_wan1, within=2),
+            Curl(INSIDE, A, proxy(daemon), by_wan1, within=15),
         ],
     )
 
@@ -134,7 +134,7 @@ def test_packets_count_from_the_last_watch(networks: Lab) -> None:
 
 def test_a_step_may_take_its_time_to_come_out_right(networks: Lab, tmp_path: Path) -> None:
     counter = f"echo x >> {tmp_path}/n; wc -l < {tmp_path}/n"
-    play(Spaces(networks, str), [Run(INSIDE, ("sh", "-c", counter), output="^3$", within=3)])
+    play(Spaces(networks, str), [Run(INSIDE, ("sh", "-c", counter), output="^3$", within=15)])
 
 
 def test_lines_logged_before_a_scenario_do_not_count(networks: Lab) -> None:

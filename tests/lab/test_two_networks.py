@@ -5,6 +5,7 @@ sessions, or the daemon's own processes, is written out.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -62,6 +63,8 @@ pytestmark = needs_lab
 
 A, B, SIX = f"http://{TARGET_A}/", f"http://{TARGET_B}/", f"http://[{TARGET_6}]/"
 PORT = 1080
+#: seconds; what is to come takes tenths of one, but a busy machine may be late
+SOON = 15.0
 INSIDE_PROXY = f"socks5h://{PROXY}:{PORT}"
 AS_OPS = f"socks4://ops@{PROXY}:{PORT}"
 RULES = "permit ALL ALL\n"
@@ -133,9 +136,9 @@ PULLED: Sequence[Step] = (
     fetch(SIX, {"host": OUTSIDE2, "source": WAN2_6}),
     Restore("wan1"),
     Logged("uplink wan1 works again"),
-    fetch(A, BY_WAN1, within=2),
-    Logged("uplink wan1 is preferred again", within=3),
-    fetch(SIX, {"host": OUTSIDE, "source": WAN1_6}, within=2),
+    fetch(A, BY_WAN1, within=SOON),
+    Logged("uplink wan1 is preferred again", within=SOON),
+    fetch(SIX, {"host": OUTSIDE, "source": WAN1_6}, within=SOON),
     NoPacket("wan2", TARGET_A),
 )
 
@@ -143,7 +146,7 @@ RENUMBERED: Sequence[Step] = (
     fetch(A, BY_WAN1),
     Renumber("wan1", f"{WAN1}/24", "192.0.2.77/24"),
     Logged("uplink wan1: address 192.0.2.10 is replaced by 192.0.2.77"),
-    fetch(A, {"host": OUTSIDE, "source": "192.0.2.77"}, within=2),
+    fetch(A, {"host": OUTSIDE, "source": "192.0.2.77"}, within=SOON),
     fetch(B, BY_WAN2),
 )
 
@@ -154,7 +157,7 @@ CARD_GONE: Sequence[Step] = (
     fetch(A, None),
     NoPacket("wan2", TARGET_A),
     Insert("wan1"),
-    fetch(A, BY_WAN1, within=3),
+    fetch(A, BY_WAN1, within=SOON),
 )
 
 CLASSIC: Sequence[Step] = (
@@ -165,7 +168,7 @@ CLASSIC: Sequence[Step] = (
     fetch(A, None),
     Logged(NO_WAY + f"{TARGET_A}: .*no interface has the address 192.0.2.10"),
     Renumber("wan1", "192.0.2.77/24", f"{WAN1}/24"),
-    fetch(A, BY_WAN1, within=2),
+    fetch(A, BY_WAN1, within=SOON),
 )
 
 
@@ -208,13 +211,13 @@ def test_only_a_probe_sees_an_uplink_that_swallows_everything(own_networks: Lab,
     steps: Sequence[Step] = (
         fetch(A, BY_WAN1),
         Mute("wan1"),
-        Logged("uplink wan1 is down: .*timed out", within=3),
+        Logged("uplink wan1 is down: .*timed out", within=SOON),
         fetch(A, BY_WAN2),
         Unmute("wan1"),
-        Logged("uplink wan1 works again", within=3),
+        Logged("uplink wan1 works again", within=SOON),
         fetch(A, BY_WAN2),
-        Logged("uplink wan1 is preferred again", within=3),
-        fetch(A, BY_WAN1, within=1),
+        Logged("uplink wan1 is preferred again", within=SOON),
+        fetch(A, BY_WAN1, within=SOON),
     )
     with machines(own_networks, tmp_path, None, interface=["wan1", "wan2"], **probing) as stage:
         play(stage, steps)
@@ -244,10 +247,10 @@ def test_nobody_outside_gets_an_answer_from_the_port_at_any_address(own_networks
 
 
 def reaches(networks: Lab, host: str, address: str) -> bool:
-    """Whether a TCP connection to the proxy's port can be made from there within half a second."""
+    """Whether a TCP connection to the proxy's port can be made from there within a second."""
     with networks.spaces[host].inside():
         try:
-            socket.create_connection((address, PORT), 0.5).close()
+            socket.create_connection((address, PORT), 1.0).close()
         except OSError:
             return False
     return True
@@ -257,12 +260,12 @@ def test_the_inside_may_change_its_address_and_go_and_come(own_networks: Lab, tm
     with gateway(own_networks, tmp_path) as daemon:
         stage = Spaces(own_networks, daemon.log)
         play(stage, [fetch(A, BY_WAN1), Run(GATEWAY, ("ip", "addr", "add", "10.1.0.9/24", "dev", "eth1"))])
-        play(stage, [fetch(A, BY_WAN1, f"socks5h://10.1.0.9:{PORT}", within=2), fetch(A, BY_WAN1)])
+        play(stage, [fetch(A, BY_WAN1, f"socks5h://10.1.0.9:{PORT}", within=SOON), fetch(A, BY_WAN1)])
         play(stage, [Run(GATEWAY, ("ip", "addr", "del", f"{PROXY}/24", "dev", "eth1"))])
         assert eventually(lambda: not reaches(own_networks, INSIDE, PROXY))
         own_networks.remove_card("eth1")
         own_networks.insert_card("eth1")
-        play(stage, [fetch(A, BY_WAN1, within=3)])
+        play(stage, [fetch(A, BY_WAN1, within=SOON)])
         daemon.wait_log("listening on nothing")
 
 
@@ -270,15 +273,15 @@ def test_it_starts_without_its_interfaces_and_takes_them_when_they_come(own_netw
     own_networks.remove_card("wan1")
     with gateway(own_networks, tmp_path) as daemon:
         stage = Spaces(own_networks, daemon.log)
-        assert "there is no interface wan1 now" in daemon.log()
+        daemon.wait_log("there is no interface wan1 now")
         play(stage, [fetch(A, None), fetch(B, BY_WAN2)])
         own_networks.insert_card("wan1")
-        play(stage, [fetch(A, BY_WAN1, within=3)])
+        play(stage, [fetch(A, BY_WAN1, within=SOON)])
     own_networks.remove_card("eth1")
     with gateway(own_networks, tmp_path) as daemon:
-        assert "no address of eth1 yet" in daemon.stderr()
+        assert eventually(lambda: "no address of eth1 yet" in daemon.stderr()), daemon.stderr()
         own_networks.insert_card("eth1")
-        play(Spaces(own_networks, daemon.log), [fetch(A, BY_WAN1, within=3)])
+        play(Spaces(own_networks, daemon.log), [fetch(A, BY_WAN1, within=SOON)])
 
 
 # Sessions that are live when an uplink goes
@@ -328,7 +331,7 @@ class Sessions:
 
 def connect(target: str) -> socket.socket:
     """A SOCKS4 session to the echo port."""
-    sock = socket.create_connection((PROXY, PORT), 5)
+    sock = socket.create_connection((PROXY, PORT), 30)
     sock.sendall(b"\x04\x01\x00\x07" + socket.inet_aton(target) + b"\x00")
     answer = sock.makefile("rb", buffering=0)
     assert answer.read(8)[1:2] == b"\x5a"
@@ -347,7 +350,7 @@ def test_an_uplink_that_goes_in_the_middle_of_500_sessions(own_networks: Lab, tm
             assert sessions.answered() == MANY
             with capture(own_networks.spaces[GATEWAY], "wan2") as leaked:
                 own_networks.pull("wan1")
-                play(stage, [fetch(B, BY_WAN2, within=2), fetch(A, None)])
+                play(stage, [fetch(B, BY_WAN2, within=SOON), fetch(A, None)])
                 if policy == "cut":
                     assert eventually(
                         lambda: sum(r["end"] == "the way out by wan1 is lost" for r in daemon.records()) == MANY
@@ -356,10 +359,10 @@ def test_an_uplink_that_goes_in_the_middle_of_500_sessions(own_networks: Lab, tm
                 else:
                     assert sessions.ended() == 0
                 own_networks.restore("wan1")
-                play(stage, [fetch(A, BY_WAN1, within=3), fetch(B, BY_WAN1, within=3)])
+                play(stage, [fetch(A, BY_WAN1, within=SOON), fetch(B, BY_WAN1, within=SOON)])
                 if policy == "keep":
                     for sock in sessions.open:
-                        sock.settimeout(5)
+                        sock.settimeout(30)
                     assert sessions.answered() == MANY
                 assert leaked.packets(destination=TARGET_A) == []
         finally:
@@ -414,10 +417,11 @@ def start_and_kill(networks: Lab, folder: Path, seconds: float) -> bool:
         )
     time.sleep(seconds)
     running = process.poll() is None
-    for pid in proc.session_members(process.pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait(5)
+    while members := proc.session_members(process.pid):  # one may have started another meanwhile
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.wait(30)
     return running
 
 
@@ -428,7 +432,7 @@ def test_a_warden_that_dies_is_replaced_and_the_uplinks_are_known_again(own_netw
         os.kill(warden, signal.SIGKILL)
         play(stage, [fetch(A, BY_WAN1), Logged("warden .* was killed by SIGKILL")])
         own_networks.pull("wan1")
-        play(stage, [fetch(A, None, within=3), fetch(B, BY_WAN2)])
+        play(stage, [fetch(A, None, within=SOON), fetch(B, BY_WAN2)])
 
 
 def test_the_administrators_own_rules_and_tables_are_left_alone(own_networks: Lab, tmp_path: Path) -> None:
@@ -457,7 +461,7 @@ def test_a_dhcp_client_may_move_an_uplink_to_another_network_at_once(own_network
         play(stage, [fetch(A, BY_WAN1)])
         done = own_networks.run(GATEWAY, "sh", "-c", move)
         assert (done.returncode, done.stderr) == (0, "")
-        play(stage, [fetch(A, {"source": "192.88.99.10"}, within=2)])
+        play(stage, [fetch(A, {"source": "192.88.99.10"}, within=SOON)])
 
 
 # What the commands show
@@ -486,7 +490,7 @@ def test_the_commands_tell_which_way_out_and_why(own_networks: Lab, tmp_path: Pa
                 Run(GATEWAY, (*explain, "203.0.113.77:80"), status=1, output="way out: none: no line of sockd.route"),
                 Pull("wan1"),
                 Logged("uplink wan1 is down"),
-                Run(GATEWAY, (sockctl, "routes", *file), output="^wan1 +wan1 +down .*link is down", within=1),
+                Run(GATEWAY, (sockctl, "routes", *file), output="^wan1 +wan1 +down .*link is down", within=SOON),
                 Run(GATEWAY, (*explain, f"{TARGET_A}:80"), status=1, output="REFUSED: no way out"),
                 Run(GATEWAY, (*explain, f"{TARGET_B}:80"), output="not by wan1: wan1 is down: link is down"),
                 Run(
@@ -540,9 +544,11 @@ def test_exchanged_names_of_cards_never_send_an_address_by_the_other_card(own_ne
             capture(own_networks.spaces[OUTSIDE2], "eth0") as second,
             Hammer(own_networks, TARGET_A) as hammer,
         ):
-            for _ in range(8):
+            for times in itertools.count(1):
                 own_networks.run(GATEWAY, "sh", "-c", swap)
                 time.sleep(0.15)
+                if (times >= 8 and hammer.served > 20) or times == 100:
+                    break
         assert hammer.served > 20
         assert first.packets(source=WAN1, port=80), "it did leave by this one"
         assert second.packets(source=WAN2, port=80), "and by this one"
@@ -567,7 +573,7 @@ def test_a_signal_to_the_whole_group_ends_it_in_order(own_networks: Lab, tmp_pat
     before = dump(own_networks)
     with gateway(own_networks, tmp_path, remove_at_exit=True) as daemon:
         os.killpg(daemon.pid, signal.SIGTERM)
-        daemon.process.wait(5)
+        daemon.process.wait(30)
         assert "a new one starts" not in daemon.log(), daemon.log()
         assert daemon.log().rstrip().endswith("stopped")
     assert dump(own_networks) == before
@@ -579,8 +585,8 @@ def test_more_addresses_than_can_be_listened_on_are_said_and_do_no_harm(own_netw
     subprocess.run([*space.prefix, "ip", "-batch", "-"], input=batch, text=True, check=True)
     with gateway(own_networks, tmp_path, "wan1,wan2 ALL\n") as daemon:
         stage = Spaces(own_networks, daemon.log)
-        assert "of them are not listened on" in daemon.stderr()
-        play(stage, [fetch(A, BY_WAN1), Pull("wan1"), Logged("uplink wan1 is down"), fetch(A, BY_WAN2, within=2)])
+        assert eventually(lambda: "of them are not listened on" in daemon.stderr()), daemon.stderr()
+        play(stage, [fetch(A, BY_WAN1), Pull("wan1"), Logged("uplink wan1 is down"), fetch(A, BY_WAN2, within=SOON)])
 
 
 def test_an_administrators_way_to_the_host_itself_stays_as_it_is(own_networks: Lab, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ class Sockd:
         found = eventually(look, within=within)
         assert found, f"no record has {wanted}:\n{_tail(self.records())}"
         return found[-1]
+
+    def sockets_at_rest(self) -> int:
+        """How many sockets it holds, when that has not changed for a tenth of a second."""
+        counts = [proc.descriptors(self.pid)["socket"]]
+
+        def is_steady() -> bool:
+            time.sleep(0.1)
+            counts.append(proc.descriptors(self.pid)["socket"])
+            return counts[-1] == counts[-2]
+
+        assert eventually(is_steady), counts
+        return counts[-1]
 
     def stop(self) -> None:
         """SIGTERM, then check that it ended as it should: its status, no traceback, no process left behind."""

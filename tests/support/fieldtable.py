@@ -149,7 +149,7 @@ def real_bound_address(proxy: Proxy) -> None:
     with Peer(echo) as target, proxy.connect() as wire:
         reply = connect5(wire, "127.0.0.1", target.port)
         assert (reply.version, reply.code) == (5, 0)
-        assert eventually(lambda: [(reply.host, reply.port)] == target.callers)
+        assert eventually(lambda: target.callers) == [(reply.host, reply.port)]
 
 
 # --- SOCKS4 --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ class Lab:
         self.topology = topology
         self.spaces = spaces
 
-    def run(self, host: str, *command: str, within: float = 10.0) -> "subprocess.CompletedProcess[str]":
+    def run(self, host: str, *command: str, within: float = 60.0) -> "subprocess.CompletedProcess[str]":
         """Run a command on a host to its end, with its output as text. Raises subprocess.TimeoutExpired."""
         prefixed = [*self.spaces[host].prefix, *command]
         return subprocess.run(prefixed, capture_output=True, text=True, timeout=within, check=False)

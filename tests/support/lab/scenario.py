@@ -105,7 +105,7 @@ def _until_right(attempt: Callable[[], str], within: float) -> str:
 def _curl(step: Curl, machines: Machines) -> str:
     proxy = ("--proxy", step.proxy) if step.proxy else ()
     command = ("curl", "--silent", "--show-error", "--max-time", "3", *proxy, *step.options, step.url)
-    return _misfit(machines.run(step.at, command, within=10), step.expect)
+    return _misfit(machines.run(step.at, command, within=60), step.expect)
 
 
 def _misfit(done: Outcome, expect: Mapping[str, str] | None) -> str:
@@ -123,7 +123,7 @@ def _misfit(done: Outcome, expect: Mapping[str, str] | None) -> str:
 
 
 def _run(step: Run, machines: Machines) -> str:
-    done = machines.run(step.at, step.command, within=10)
+    done = machines.run(step.at, step.command, within=60)
     if done.status == step.status and re.search(step.output, done.output, re.MULTILINE):
         return ""
     return f"it ended with status {done.status} and said: {(done.output + done.errors).strip()}"

@@ -91,7 +91,7 @@ def _name_server(names: NameServer, space: Namespace, folder: Path) -> Iterator[
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
         try:
-            answered = eventually(lambda: all(answers(space, address) for address in names.addresses), within=5)
+            answered = eventually(lambda: all(answers(space, address) for address in names.addresses), within=20)
             assert answered, f"nsd does not answer on all of {', '.join(names.addresses)}:\n{_log(folder)}"
             yield
         finally:

@@ -98,7 +98,7 @@ class Logged:
     """A line of the daemon's log that came since the scenario began holds this regular expression."""
 
     pattern: str
-    within: float = 2.0
+    within: float = 15.0
 
 
 Step = Curl | Run | Change | Renumber | Wait | Watch | Packets | Logged

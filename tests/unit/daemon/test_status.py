@@ -115,7 +115,7 @@ def test_of_another_process_it_is_true_until_that_ends_however_it_ends(path: Pat
         assert found is not None
         assert found.pid == writer.pid
         writer.send_signal(number)
-        writer.wait(5)
+        writer.wait(30)
     assert read_status(str(path)) is None
 
 

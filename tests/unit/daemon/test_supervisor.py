@@ -214,7 +214,7 @@ def test_without_d_it_leaves_the_terminal_and_its_number_behind(tmp_path: Path, 
         "permit 127.0.0.0/8 127.0.0.0/8\n",
         settings={"internal": {"port": port}, "sockd": {"pidfile": str(pidfile)}},
     )
-    done = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     try:
         assert eventually(lambda: log.exists() and "ready -- " in log.read_text())
@@ -223,7 +223,7 @@ def test_without_d_it_leaves_the_terminal_and_its_number_behind(tmp_path: Path, 
             wire.send(socks4("127.0.0.1", target.port))
             assert read_reply4(wire).code == 90
             assert is_served(wire)
-        second = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=10, check=False)
+        second = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=60, check=False)
         assert second.returncode == 1
         assert second.stderr == f"sockd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
         assert eventually(lambda: len(proc.tree(number)) > 1)

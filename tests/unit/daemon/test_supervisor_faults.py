@@ -118,14 +118,15 @@ def test_a_worker_that_can_not_be_started_is_tried_again_later(
             daemon.wait_log(rf"worker 1 .*{words}; a new one starts in {delay} s")
         assert eventually(lambda: workers(daemon))
         assert is_served(daemon.port, target)
-        assert len(os.listdir(f"/proc/{daemon.pid}/fd")) == before
+        assert eventually(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) == before)
 
 
 def test_while_one_worker_can_not_be_started_the_other_serves(tmp_path: Path, target: Peer) -> None:
     with sockd(tmp_path, workers=2, prefix=refusing(tmp_path, "os.fork", "ENOMEM", (4, 1000))) as daemon:
         first, second = workers(daemon)
         with contextlib.ExitStack() as stack:
-            wires = [stack.enter_context(Wire(daemon.port)) for _ in range(12)]
+            # The kernel deals them out to the workers by chance; of so many, each has some.
+            wires = [stack.enter_context(Wire(daemon.port)) for _ in range(40)]
             for wire in wires:
                 wire.send(socks4("127.0.0.1", target.port))
                 assert read_reply4(wire).code == 90
@@ -137,13 +138,13 @@ def test_while_one_worker_can_not_be_started_the_other_serves(tmp_path: Path, ta
                 with contextlib.suppress(ConnectionError):
                     wire.send(b"ping")
                     served += wire.read(4) == b"ping"
-            assert 0 < served < 12
+            assert 0 < served < len(wires)
 
 
 def test_the_first_start_without_a_process_is_one_clear_line(tmp_path: Path) -> None:
     path = write_files(tmp_path, "permit 127.0.0.0/8 127.0.0.0/8\n", workers=2)
     command = [*refusing(tmp_path, "os.fork", "EAGAIN", (2, 2)), PROGRAM, "-d", "-f", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert "Resource temporarily unavailable" in done.stderr
@@ -192,7 +193,7 @@ def test_workers_do_not_hold_the_pid_file(tmp_path: Path) -> None:
     pidfile, log = tmp_path / "sockd.pid", tmp_path / "sockd.log"
     rules = "permit 127.0.0.0/8 127.0.0.0/8\n"
     path = write_files(tmp_path, rules, workers=2, settings={"sockd": {"pidfile": str(pidfile)}})
-    subprocess.run([PROGRAM, "-f", str(path)], timeout=10, check=True)
+    subprocess.run([PROGRAM, "-f", str(path)], timeout=60, check=True)
     assert eventually(lambda: pidfile.exists() and pidfile.read_text().endswith("\n"))
     number = int(pidfile.read_text())
     try:

@@ -29,7 +29,7 @@ class Slow:
     def verify(self, user: bytes, password: bytes) -> bool:
         """Whether the password is the user's name backwards."""
         self.asked.append((user, password))
-        self.gate.wait(5)
+        self.gate.wait(30)
         if user == b"broken":
             raise MemoryError("scrypt")
         return password == user[::-1]
@@ -92,6 +92,7 @@ def test_one_check_at_a_time_and_a_bounded_number_wait(stage: Stage, checks: Pas
     slow.gate.clear()
     slow.asked.clear()
     tasks = [stage.loop.create_task(checks.verify(b"u%d" % n, b"x", HERE)) for n in range(MAX_WAITING_PER_SOURCE)]
+    assert stage.until(lambda: slow.asked)
     stage.rest(0.01)
     assert len(slow.asked) == 1
     assert not stage.run(checks.verify(b"fred", b"derf", HERE)), "one more than may wait is refused"

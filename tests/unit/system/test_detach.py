@@ -33,7 +33,7 @@ os.rename(sys.argv[1] + ".new", sys.argv[1])
 def test_a_daemon_has_its_own_session_and_keeps_what_it_was_told_to(tmp_path: Path) -> None:
     out = tmp_path / "facts"
     done = subprocess.run(
-        [sys.executable, "-c", DETACHES, str(out)], capture_output=True, text=True, check=False, timeout=10
+        [sys.executable, "-c", DETACHES, str(out)], capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert eventually(out.exists)

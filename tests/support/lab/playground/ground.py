@@ -52,7 +52,7 @@ class Ground:
         def said() -> str:
             return self.log.read_bytes()[before:].decode(errors="replace")
 
-        eventually(lambda: "sockd: ready" in said() or daemon.poll() is not None, within=10)
+        eventually(lambda: "sockd: ready" in said() or daemon.poll() is not None, within=30)
         return said().strip()
 
     def stop_sockd(self) -> None:
