@@ -129,7 +129,7 @@ PULLED: Sequence[Step] = (
     fetch(SIX, {"host": OUTSIDE, "source": WAN1_6}),
     Watch("wan2"),
     Pull("wan1"),
-    Logged("uplink wan1 is down: link is down"),
+    Logged("uplink wan1 is (still )?down: link is down"),
     fetch(A, None),
     Logged(NO_WAY + f"{TARGET_A}: no usable way out by sockd.route:4: wan1 is down: link is down"),
     NoPacket("wan2", TARGET_A),
@@ -153,7 +153,7 @@ RENUMBERED: Sequence[Step] = (
 CARD_GONE: Sequence[Step] = (
     Watch("wan2"),
     Remove("wan1"),
-    Logged("uplink wan1 is down: no such interface"),
+    Logged("uplink wan1 is (still )?down: no such interface"),
     fetch(A, None),
     NoPacket("wan2", TARGET_A),
     Insert("wan1"),
@@ -264,9 +264,9 @@ def test_the_inside_may_change_its_address_and_go_and_come(own_networks: Lab, tm
         play(stage, [Run(GATEWAY, ("ip", "addr", "del", f"{PROXY}/24", "dev", "eth1"))])
         assert eventually(lambda: not reaches(own_networks, INSIDE, PROXY))
         own_networks.remove_card("eth1")
+        daemon.wait_log("listening on nothing")
         own_networks.insert_card("eth1")
         play(stage, [fetch(A, BY_WAN1, within=SOON)])
-        daemon.wait_log("listening on nothing")
 
 
 def test_it_starts_without_its_interfaces_and_takes_them_when_they_come(own_networks: Lab, tmp_path: Path) -> None:
@@ -489,7 +489,7 @@ def test_the_commands_tell_which_way_out_and_why(own_networks: Lab, tmp_path: Pa
                 Run(GATEWAY, (*explain, f"{TARGET_A}:80", "--user", "ops"), output="wan2 by sockd.route:2"),
                 Run(GATEWAY, (*explain, "203.0.113.77:80"), status=1, output="way out: none: no line of sockd.route"),
                 Pull("wan1"),
-                Logged("uplink wan1 is down"),
+                Logged("uplink wan1 is (still )?down"),
                 Run(GATEWAY, (sockctl, "routes", *file), output="^wan1 +wan1 +down .*link is down", within=SOON),
                 Run(GATEWAY, (*explain, f"{TARGET_A}:80"), status=1, output="REFUSED: no way out"),
                 Run(GATEWAY, (*explain, f"{TARGET_B}:80"), output="not by wan1: wan1 is down: link is down"),
@@ -586,7 +586,10 @@ def test_more_addresses_than_can_be_listened_on_are_said_and_do_no_harm(own_netw
     with gateway(own_networks, tmp_path, "wan1,wan2 ALL\n") as daemon:
         stage = Spaces(own_networks, daemon.log)
         assert eventually(lambda: "of them are not listened on" in daemon.stderr()), daemon.stderr()
-        play(stage, [fetch(A, BY_WAN1), Pull("wan1"), Logged("uplink wan1 is down"), fetch(A, BY_WAN2, within=SOON)])
+        play(
+            stage,
+            [fetch(A, BY_WAN1), Pull("wan1"), Logged("uplink wan1 is (still )?down"), fetch(A, BY_WAN2, within=SOON)],
+        )
 
 
 def test_an_administrators_way_to_the_host_itself_stays_as_it_is(own_networks: Lab, tmp_path: Path) -> None:
