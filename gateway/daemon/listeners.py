@@ -12,10 +12,9 @@ from gateway.address import Endpoint
 from gateway.daemon.messages import MAX_LISTENERS, ListenAddress
 from gateway.errors import StartError
 from gateway.net.sockets import endpoint_of, listening
+from gateway.netlink.model import is_link_local
 
 BACKLOG = 4096
-_LINK_LOCAL = 0xFE80 >> 6
-"""The first ten bits of a link-local address (RFC 4291 §2.4)."""
 
 
 class _Opened(NamedTuple):
@@ -100,7 +99,7 @@ class Listeners:
         self._open[place] = _Opened(next(self._numbers), tuple(sockets))
 
     def _listening(self, place: ListenAddress, backlog: int, shared: bool) -> socket.socket:
-        scope = place.interface if place.address.version == 6 and place.address.number >> 118 == _LINK_LOCAL else 0
+        scope = place.interface if is_link_local(place.address) else 0
         return listening(Endpoint(place.address, self._port), backlog, shared, self._device, scope)
 
     def _words(self, place: ListenAddress) -> str:

@@ -20,7 +20,7 @@ from gateway.net.loop import READ, READ_WRITE, Handler, PathLoop, Poller, Resuma
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay
 from gateway.net.runner import Limits, Runner
-from gateway.net.sockets import Socket, listening
+from gateway.net.sockets import Socket, endpoint_of, listening
 from gateway.policy.access import AccessPolicy
 from gateway.policy.destination import Guard
 from gateway.session.context import Context
@@ -54,6 +54,20 @@ def tcp_pair(sndbuf: int = 0, rcvbuf: int = 0) -> tuple[socket.socket, socket.so
     for sock in (far, near):
         sock.setblocking(False)
     return far, near
+
+
+def silent_target(kept: list[socket.socket]) -> Endpoint:
+    """A target that never answers, as its queue is full; for as long as the sockets that are added to ``kept`` are."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    kept.append(full)
+    for _ in range(2):
+        plug = socket.socket()
+        plug.setblocking(False)
+        plug.connect_ex(full.getsockname())
+        kept.append(plug)
+    return endpoint_of(full.getsockname())
 
 
 def bare(sock: socket.socket) -> Socket:

@@ -17,7 +17,7 @@ from tests.support.peers import has_ipv6
 from tests.support.playbook import endpoint
 from tests.support.rawsocks import LINGER_NONE
 from tests.support.rules import address
-from tests.unit.net.stage import Stage, descriptors
+from tests.unit.net.stage import Stage, descriptors, silent_target
 
 
 class Client:
@@ -58,16 +58,7 @@ class Targets:
 
     def silent(self) -> Endpoint:
         """A listener whose queue is full: nothing is ever answered."""
-        full = socket.socket()
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        self._open.append(full)
-        for _ in range(2):
-            plug = socket.socket()
-            plug.setblocking(False)
-            plug.connect_ex(full.getsockname())
-            self._open.append(plug)
-        return endpoint("{}:{}".format(*full.getsockname()))
+        return silent_target(self._open)
 
     def close(self) -> None:
         """Close them all."""

@@ -26,7 +26,7 @@ from tests.support.playbook import endpoint
 from tests.support.rawsocks import greeting, password, socks4, socks4a
 from tests.support.rules import address
 from tests.support.waiting import eventually
-from tests.unit.net.stage import House, Stage, closed_after, descriptors, finish, reset
+from tests.unit.net.stage import House, Stage, closed_after, descriptors, finish, reset, silent_target
 
 GRANTED = b"\0\x5a"
 HERE = (address("127.0.0.1"),)
@@ -183,16 +183,7 @@ class Silent:
 
     def target(self) -> Endpoint:
         """One more."""
-        full = socket.socket()
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        self._open.append(full)
-        for _ in range(2):
-            plug = socket.socket()
-            plug.setblocking(False)
-            plug.connect_ex(full.getsockname())
-            self._open.append(plug)
-        return endpoint("{}:{}".format(*full.getsockname()))
+        return silent_target(self._open)
 
     def close(self) -> None:
         """Close them all."""
