@@ -1,27 +1,27 @@
 """``sockctl explain``: which line decides about a request, which ones nearly did, and what the guard says.
 
-Reads the files and looks names up as the daemon does; sends nothing to the destination.
+It asks the rules that the running daemon has, or those of the files, and looks names up as the daemon does; nothing is
+sent to the destination.
 """
 
 import argparse
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gateway.address import Address, Name, canonical_host, parse_address, plain
-from gateway.cli.listing import Listing
+from gateway.cli.basis import Basis, basis
+from gateway.cli.daemon import SETTINGS_PATH, say
 from gateway.config.access import parse_access
+from gateway.config.listing import Listing
 from gateway.config.options import DAYS
 from gateway.config.rules import AccessRule, Dialect
 from gateway.config.source import read_services, read_text
-from gateway.daemon.configuration import load
 from gateway.daemon.host import user_files
-from gateway.daemon.outlook import outlook
-from gateway.errors import BadName, ConfigError, GatewayError
+from gateway.errors import BadName, GatewayError
 from gateway.net.lookup import LookupFailed, system_lookup
 from gateway.netlink.kernel import own_addresses
 from gateway.policy.access import AccessPolicy
@@ -34,7 +34,6 @@ from gateway.services import Services
 from gateway.session.tcp import NO_ROUTE
 from gateway.wire.constants import Command, Method
 
-SETTINGS_PATH = "/etc/gateway.toml"
 PERMITTED, DENIED, FAILED = 0, 1, 2
 """The exit status; FAILED also for a command line or a file that is wrong."""
 
@@ -66,9 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="an address that the name has; given once or more, the name is not looked up",
     )
-    files = parser.add_mutually_exclusive_group()
-    files.add_argument("-f", metavar="FILE", default=SETTINGS_PATH, help=f"settings (default {SETTINGS_PATH})")
-    files.add_argument("-C", metavar="FILE", help="a sockd.conf alone; the guard then knows no inside networks")
+    rules = parser.add_mutually_exclusive_group()
+    rules.add_argument("-s", dest="socket", metavar="PATH", help="by the daemon at this control socket, or not at all")
+    rules.add_argument("--files", action="store_true", help=f"by the files of {SETTINGS_PATH} as they are now")
+    rules.add_argument("-f", metavar="FILE", help="by these settings and their files as they are now")
+    rules.add_argument("-C", metavar="FILE", help="by a sockd.conf alone; the guard then knows no inside networks")
     parser.add_argument(
         "--dialect",
         choices=[dialect.value for dialect in Dialect],
@@ -82,10 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the explanation; 0 when the request is permitted, 1 when it is denied, 2 when that can not be told."""
     try:
         return _explain(arguments)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
     except (GatewayError, LookupFailed, OSError) as error:
-        print(f"sockctl explain: {error}", file=sys.stderr)
+        say("explain", error)
     return FAILED
 
 
@@ -97,8 +96,8 @@ def _explain(arguments: argparse.Namespace) -> int:
         return _print_refused_name(str(error), arguments.json)
     if arguments.address and isinstance(host, Address):
         raise _Unusable("--address goes with a name; --to has an address already")
-    policy, router = _loaded(arguments)
-    listing = Listing.of(read_text(policy.file.path), policy.file.path)
+    loaded = _loaded(arguments)
+    policy = loaded.policy
     question = Question(
         plain(arguments.source),
         plain(host) if isinstance(host, Address) else host,
@@ -109,11 +108,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         _now() if arguments.at is None else arguments.at,
     )
     explanation = explain(policy, question, lambda name: arguments.address or _look_up(name))
-    ways = _ways(explanation, router)
+    ways = _ways(explanation, loaded.router)
     if arguments.json:
-        print(json.dumps(_as_json(explanation, listing, ways), indent=2))
+        print(json.dumps(loaded.as_json() | _as_json(explanation, loaded.listing, ways), indent=2))
     else:
-        print("\n".join(_as_text(explanation, listing, ways)))
+        print("\n".join((*loaded.words(), *_as_text(explanation, loaded.listing, ways))))
     return PERMITTED if _is_permitted(explanation, ways) else DENIED
 
 
@@ -167,20 +166,42 @@ def _is_permitted(explanation: Explanation, ways: Ways) -> bool:
 # What goes in
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[AccessPolicy, Router | None]:
-    """The rules, and on a multihomed server the ways out as they stand now."""
-    if arguments.C is None:
-        configuration = load(arguments.f, _say)
-        if configuration.router is not None:
-            configuration.router.update(outlook(configuration).uplinks)
-        return configuration.policy, configuration.router
-    file = parse_access(read_text(arguments.C), arguments.C, read_services(), Dialect(arguments.dialect))
+class _Loaded(NamedTuple):
+    """What is asked, and where it is from; ``basis`` None: a rule file alone."""
+
+    policy: AccessPolicy
+    #: on a multihomed server, with the ways out as they stand now
+    router: Router | None
+    listing: Listing
+    basis: Basis | None
+
+    def words(self) -> Iterator[str]:
+        """Where the rules are from."""
+        lines = [f"{self.policy.file.path} alone"] if self.basis is None else self.basis.words()
+        return (f"rules    {line}" if not number else f"note     {line}" for number, line in enumerate(lines))
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a part of an object."""
+        return {"from": None if self.basis is None else self.basis.as_json()}
+
+
+def _loaded(arguments: argparse.Namespace) -> _Loaded:
+    if arguments.C is not None:
+        return _rule_file(arguments.C, Dialect(arguments.dialect))
+    found = basis(arguments, arguments.files or arguments.f is not None, lambda line: say("explain", line))
+    configuration = found.configuration
+    path = configuration.access.path
+    listing = Listing.of(configuration.texts.files[path], path)
+    return _Loaded(configuration.policy, configuration.router, listing, found)
+
+
+def _rule_file(path: str, dialect: Dialect) -> _Loaded:
+    text = read_text(path)
+    file = parse_access(text, path, read_services(), dialect)
     guard = Guard(frozenset(own.address for own in own_addresses()))
-    return AccessPolicy.compile(file, guard, user_files(_say), multihomed=True), None
-
-
-def _say(line: str) -> None:
-    print(f"sockctl explain: {line}", file=sys.stderr)
+    users = user_files(lambda line: say("explain", line))
+    policy = AccessPolicy.compile(file, guard, users, multihomed=True)
+    return _Loaded(policy, None, Listing.of(text, path), None)
 
 
 def _look_up(name: Name) -> Sequence[Address]:

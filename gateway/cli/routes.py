@@ -2,83 +2,66 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.address import Address
+from gateway.cli.basis import Basis, basis
+from gateway.cli.daemon import DONE, REFUSED, UNUSABLE, add_socket, columns, say
 from gateway.config.rules import AddressPattern, RouteRule, UserFile, UserGroup, UserItem
-from gateway.daemon.configuration import load
-from gateway.daemon.outlook import Outlook, outlook
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import GatewayError
 from gateway.policy.egress import Choice, Route
 from gateway.policy.explain import host_words
 from gateway.policy.pattern import VERSIONS, normal
 from gateway.policy.router import Router
 
-SETTINGS_PATH = "/etc/gateway.toml"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``sockctl routes``."""
-    parser.add_argument("-f", metavar="FILE", default=SETTINGS_PATH, help=f"settings (default {SETTINGS_PATH})")
+    add_socket(parser)
+    parser.add_argument("--files", action="store_true", help="by the files as they are now, not as the daemon has them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them; 0, or 1 when the files are refused or the kernel does not answer."""
+    """Print them; 0, or 1 when the daemon, the files or the kernel can not tell."""
+    if arguments.files and arguments.socket:
+        say("routes", "--files and -s contradict each other")
+        return UNUSABLE
     try:
-        configuration = load(arguments.f, _say)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+        found = basis(arguments, arguments.files, lambda line: say("routes", line))
     except GatewayError as error:
-        _say(str(error))
-        return 1
-    router = configuration.router
-    if router is None:
-        print(json.dumps({"multihomed": False}) if arguments.json else "single-homed: the kernel's own routes decide")
-        return 0
-    found = outlook(configuration)
-    router.update(found.uplinks)
+        say("routes", error)
+        return REFUSED
+    router = found.configuration.router
     if arguments.json:
-        print(json.dumps(_as_json(router, found), indent=2))
+        print(json.dumps({"multihomed": False} if router is None else _as_json(router, found), indent=2))
     else:
         print("\n".join(_as_text(router, found)))
-    return 0
-
-
-def _say(line: str) -> None:
-    print(f"sockctl routes: {line}", file=sys.stderr)
+    return DONE
 
 
 # As text
 
 
-def _as_text(router: Router, found: Outlook) -> Iterator[str]:
-    if found.status is None:
-        yield "as the kernel's interfaces are; no running sockd has said what its probes found"
-    else:
-        yield f"as sockd knows them since {found.status.time}"
+def _as_text(router: Router | None, found: Basis) -> Iterator[str]:
+    yield from found.words()
+    if router is None:
+        yield "single-homed: the kernel's own routes decide"
+        return
     yield ""
     rows = [("UPLINK", "INTERFACE", "STATE", "ADDRESSES", "WHY")]
     for uplink in found.uplinks:
         addresses = " ".join(map(str, uplink.sources)) or "-"
         rows.append((uplink.name, uplink.device, uplink.standing.value, addresses, uplink.cause))
-    yield from _columns(rows)
+    yield from columns(rows)
     yield ""
     routes = [("LINE", "WAYS OUT", "DESTINATION", "NOW")]
     for route in router.routes:
         routes += [(route.origin, _ways(route), _destination(route), words) for words in _now(router, route)]
-    yield from _columns(routes)
+    yield from columns(routes)
     if not router.routes or router.routes[-1].rule is not None:
         yield "what no line is for is refused: there is no [external] interface"
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _ways(route: Route) -> str:
@@ -124,11 +107,10 @@ def _answer(choice: Choice) -> str:
 # As JSON
 
 
-def _as_json(router: Router, found: Outlook) -> dict[str, Any]:
-    status = found.status
+def _as_json(router: Router, found: Basis) -> dict[str, Any]:
     return {
         "multihomed": True,
-        "sockd": None if status is None else {"warden": status.pid, "time": status.time},
+        "from": found.as_json(),
         "uplinks": [
             {
                 "name": uplink.name,

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -11,15 +10,18 @@ from gateway.config.rules import IdentLevel
 from gateway.config.settings import FACILITIES, Settings, examine_settings
 from gateway.config.source import read_text
 from gateway.daemon.configuration import Configuration, load
-from gateway.daemon.listeners import Listeners
-from gateway.daemon.network import network_of
-from gateway.daemon.supervisor import Supervisor
+from gateway.daemon.opening import Opening, open_all
+from gateway.daemon.supervisor import Start, Supervisor
+from gateway.daemon.warden import KEPT
 from gateway.errors import ConfigError, GatewayError, StartError
-from gateway.system.detach import detach
-from gateway.system.journal import FileSink, Journal, Sink, open_sink
+from gateway.system.activation import listening_sockets
+from gateway.system.detach import Starting, detach, fill_standard
+from gateway.system.journal import Journal
 from gateway.system.limits import raise_descriptors
+from gateway.system.notify import Notifier
 from gateway.system.pidfile import PidFile
-from gateway.system.privileges import account_of
+from gateway.system.privileges import CAP_NET_ADMIN, account_of, has_capability
+from gateway.system.title import make_room
 
 SETTINGS_PATH = "/etc/gateway.toml"
 
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         print(error, file=sys.stderr)
     except (GatewayError, OSError) as error:
-        print(f"sockd: {error}", file=sys.stderr)
+        _say(str(error))
     except KeyboardInterrupt:
         pass  # before the signals are the supervisor's
     sys.exit(1)
@@ -86,6 +88,10 @@ def _say(line: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    make_room()
+    fill_standard()
+    notifier = Notifier.from_environment(os.environ)
+    given = listening_sockets(os.environ, os.getpid())
     # What fails later is reported through the journal, which exists only when the settings are known.
     reports: list[Journal] = []
 
@@ -95,35 +101,58 @@ def _serve(options: argparse.Namespace) -> int:
         else:
             _say(line)
 
-    configuration = load(options.f, report)
+    # The daemon changes its folder, and reads its files again.
+    configuration = load(os.path.abspath(options.f), report)
     settings = configuration.settings
-    level = _ident_level(options, settings.sockd.ident)
     account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
     workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
     descriptors = raise_descriptors()
-    internal = settings.internal
-    listeners = Listeners(workers, internal.port, internal.interface, report)
-    listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
-    classic, records = open_sink(settings.log.classic), open_sink(settings.log.json)
-    pidfile = None if options.d else _leave(settings, listeners.sockets, (classic, records))
-    journal = Journal(classic, records, FACILITIES[settings.log.facility])
+    pidfile = None if options.d else _pidfile(settings)
+    opening = open_all(configuration, workers, given, report)
+    starting = Starting() if pidfile is None else _leave(opening, pidfile)
+    journal = Journal(
+        opening.classic,
+        opening.records,
+        FACILITIES[settings.log.facility],
+        classes=settings.log.classes,
+        alarm=_say if options.d else None,
+    )
     reports.append(journal)
     for warning in configuration.warnings:
         journal.line(str(warning))
-    supervisor = Supervisor(configuration, listeners, journal, account, level, workers, descriptors, pidfile)
 
     def announce() -> None:
-        ready = _ready_line(configuration, listeners.endpoints, workers)
+        ready = _ready_line(configuration, opening.listeners.endpoints, workers)
         if options.d:
             _say(ready)
         if settings.log.classic != "stderr":
             journal.line(ready)
+        notifier.ready(ready)
+        starting.ready()
 
+    start = Start(
+        configuration=configuration,
+        listeners=opening.listeners,
+        journal=journal,
+        account=account,
+        ident=_ident_level(options),
+        workers=workers,
+        descriptors=descriptors,
+        notifier=notifier,
+        routes=has_capability(CAP_NET_ADMIN),
+        privileged=os.geteuid() == 0 or any(map(has_capability, KEPT)),
+        pidfile=pidfile,
+        control=opening.control,
+        gate=opening.gate,
+        metrics=opening.metrics,
+        starting=starting,
+    )
     try:
-        supervisor.run(announce)
+        Supervisor(start).run(announce)
         journal.line("stopped")
     except (GatewayError, OSError) as error:
         journal.trouble(str(error))
+        starting.failed(str(error))
         raise
     finally:
         if pidfile is not None:
@@ -131,21 +160,24 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _leave(settings: Settings, listeners: Sequence[socket.socket], sinks: Sequence[Sink | None]) -> PidFile:
-    """Leave the terminal; what was opened on it is kept. Raises StartError while the terminal is still there."""
-    if "stderr" in (settings.log.classic, settings.log.json):
-        raise StartError("[log] a daemon has no stderr; start it with -d, or log to syslog or a file")
-    pidfile = PidFile(settings.sockd.pidfile)
-    logs = [sink.fd for sink in sinks if isinstance(sink, FileSink)]
-    detach([*(sock.fileno() for sock in listeners), *logs, pidfile.fd])
+def _pidfile(settings: Settings) -> PidFile:
+    if {"stderr", "stdout"} & {settings.log.classic, settings.log.json}:
+        raise StartError("[log] a daemon has no stderr and no stdout; start it with -d, or log to syslog or a file")
+    return PidFile(settings.sockd.pidfile)
+
+
+def _leave(opening: Opening, pidfile: PidFile) -> Starting:
+    """Leave the terminal; what was opened on it is kept."""
+    starting = detach([*opening.descriptors, pidfile.fd])
     pidfile.write()
-    return pidfile
+    return starting
 
 
-def _ident_level(options: argparse.Namespace, configured: IdentLevel) -> IdentLevel:
+def _ident_level(options: argparse.Namespace) -> IdentLevel | None:
+    """That of the command line; None: none."""
     if options.I:
         return IdentLevel.STRICT
-    return IdentLevel.LENIENT if options.i else configured
+    return IdentLevel.LENIENT if options.i else None
 
 
 def _ready_line(configuration: Configuration, endpoints: Sequence[object], workers: int) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from gateway.address import Address, Name, canonical_host, plain
-from gateway.cli.listing import Listing
 from gateway.config.access import parse_access
+from gateway.config.listing import Listing
 from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, AccessRule, Action, IdentLevel, SpecialCommand
 from gateway.config.source import read_services, read_text

@@ -208,6 +208,11 @@ class SpecialCommand:
     place: Place
     command: str
 
+    @property
+    def label(self) -> str:
+        """As `AccessRule.label`."""
+        return f"{os.path.basename(self.place.path)}:{self.place.line}"
+
 
 @dataclass(frozen=True, slots=True)
 class AccessFile:

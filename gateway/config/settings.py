@@ -41,6 +41,9 @@ FACILITIES = MappingProxyType(
 )
 """Names of syslog facilities and their codes (RFC 5424 §6.2.1; names as in syslog.h)."""
 
+LOG_CLASSES = ("denied", "connected", "resource")
+"""The classes of messages of the 1992 paper (``spec/socks4.md`` §9): access denied, connections, resource failures."""
+
 IDENT_LEVELS = MappingProxyType({"off": IdentLevel.OFF, "lenient": IdentLevel.LENIENT, "strict": IdentLevel.STRICT})
 
 
@@ -91,9 +94,13 @@ _Rounds = Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100"
 _Delay = Annotated[float, Meta(ge=0, le=86400, description="a number of seconds from 0 to 86400, a day")]
 _LIVE_SESSIONS = '"keep" or "cut"'
 _Gateways = Annotated[tuple[Address, ...], Meta(description='a list of addresses, such as ["192.0.2.254", "fe80::1"]')]
+_GroupOrNone = Annotated[str, Meta(description='the name of a group, or "" for none')]
 _User = Annotated[str, Meta(min_length=1, description="the name of a user")]
-_ClassicLog = Annotated[str, Meta(description='"syslog", "stderr", "none" or the absolute path of a file')]
-_JsonLog = Annotated[str, Meta(description='"none", "stderr" or the absolute path of a file')]
+_ClassicLog = Annotated[str, Meta(description='"syslog", "journald", "stderr", "none" or the absolute path of a file')]
+_JsonLog = Annotated[str, Meta(description='"none", "stdout", "stderr" or the absolute path of a file')]
+_LogClasses = Annotated[
+    tuple[str, ...], Meta(description='a list of classes of lines, out of "denied", "connected" and "resource"')
+]
 _Facility = Annotated[str, Meta(description=f"one of {', '.join(FACILITIES)}")]
 
 
@@ -156,14 +163,31 @@ class FilesSettings(Struct, frozen=True):
 
 
 class SockdSettings(Struct, frozen=True):
-    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root; ``status`` empty: none."""
+    """``[sockd]``: the daemon itself. ``user`` counts when it is started as root.
+
+    ``titles``: whether ps(1) shows what each process does (FOR_PS, ``spec/socks4.md`` §9.3).
+    """
 
     workers: _Workers = 0
     ident: _Ident = IdentLevel.OFF
     sessions: _Sessions = 0
     user: _User = "nobody"
     pidfile: _File = "/run/sockd.pid"
-    status: _FileOrNone = "/run/sockd.status"
+    titles: _Flag = True
+
+
+class ControlSettings(Struct, frozen=True):
+    """``[control]``: the operator's socket; ``socket`` empty: none. ``group`` may use it beside root; empty: nobody."""
+
+    socket: _FileOrNone = "/run/sockd/control.sock"
+    group: _GroupOrNone = ""
+
+
+class MetricsSettings(Struct, frozen=True):
+    """``[metrics]``: where Prometheus fetches them; ``addresses`` empty: nowhere."""
+
+    addresses: _Addresses = ()
+    port: _Port = 9464
 
 
 class TimeoutsSettings(Struct, frozen=True):
@@ -178,11 +202,15 @@ class TimeoutsSettings(Struct, frozen=True):
 
 
 class LogSettings(Struct, frozen=True):
-    """``[log]``: where the records of sessions go, in either form; ``facility`` is a name of `FACILITIES`."""
+    """``[log]``: where the records of sessions go, in either form; ``facility`` is a name of `FACILITIES`.
+
+    ``classes``, out of `LOG_CLASSES`: which lines about sessions are in the classic log.
+    """
 
     classic: _ClassicLog = "syslog"
     json: _JsonLog = "none"
     facility: _Facility = "daemon"
+    classes: _LogClasses = LOG_CLASSES
 
 
 class Settings(Struct, frozen=True):
@@ -201,6 +229,8 @@ class Settings(Struct, frozen=True):
     sockd: SockdSettings = SockdSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
     log: LogSettings = LogSettings()
+    control: ControlSettings = ControlSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def parse_settings(text: str, path: str) -> Settings:
@@ -254,6 +284,10 @@ def _names_ways_out(settings: Settings) -> bool:
 
 def _read_texts(raw: Any, _folder: str) -> list[str]:
     return msgspec.convert(raw, list[str])
+
+
+def _read_metrics_addresses(raw: Any, folder: str) -> tuple[Address, ...]:
+    return _each(_read_address, _read_texts(raw, folder))
 
 
 def _read_addresses(raw: Any, folder: str) -> tuple[Address, ...]:
@@ -392,6 +426,16 @@ def _read_facility(raw: Any, _folder: str) -> str:
     return str(raw)
 
 
+def _read_log_classes(raw: Any, folder: str) -> tuple[str, ...]:
+    return _each(_read_log_class, _read_texts(raw, folder))
+
+
+def _read_log_class(text: str) -> str:
+    if text not in LOG_CLASSES:
+        raise BadField(f"{quoted(text)} is no class of lines, which are {', '.join(LOG_CLASSES)}")
+    return text
+
+
 _Choice = TypeVar("_Choice")
 
 
@@ -504,10 +548,12 @@ _GRAMMAR = Grammar(
             (FilesSettings, "passwords"): _read_file_or_none,
             (SockdSettings, "ident"): _read_ident,
             (SockdSettings, "pidfile"): _read_file,
-            (SockdSettings, "status"): _read_file_or_none,
-            (LogSettings, "classic"): _log_reader(("syslog", "stderr", "none")),
-            (LogSettings, "json"): _log_reader(("none", "stderr")),
+            (ControlSettings, "socket"): _read_file_or_none,
+            (MetricsSettings, "addresses"): _read_metrics_addresses,
+            (LogSettings, "classic"): _log_reader(("syslog", "journald", "stderr", "none")),
+            (LogSettings, "json"): _log_reader(("none", "stdout", "stderr")),
             (LogSettings, "facility"): _read_facility,
+            (LogSettings, "classes"): _read_log_classes,
         }
     ),
     checks=MappingProxyType(

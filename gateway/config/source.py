@@ -5,6 +5,7 @@ Everything else in this package works on text that was handed in.
 
 import os
 import stat
+from collections.abc import Callable
 
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem
@@ -16,13 +17,22 @@ SIZE_LIMIT = 16 * 1024 * 1024
 SERVICES_PATH = "/etc/services"
 
 
-def read_text(path: str) -> str:
+Opener = Callable[[str, int], int]
+"""As `open_without_waiting`, which takes a path and flags (open(2)) and gives a descriptor. Raises OSError."""
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """Open a file. A pipe must neither block till somebody writes, nor count as an empty file, which would be valid."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_text(path: str, opener: Opener = open_without_waiting) -> str:
     """The text of a configuration file, without the byte order mark that some editors put in front.
 
-    Raises ConfigError with one Problem when the file is missing, unreadable, not a regular file, larger than
-    `SIZE_LIMIT`, holds a NUL byte, or is not UTF-8; the last two name the line and column.
+    ``opener`` is who may open it. Raises ConfigError with one Problem when the file is missing, unreadable, not a
+    regular file, larger than `SIZE_LIMIT`, holds a NUL byte, or is not UTF-8; the last two name the line and column.
     """
-    content = _read_bytes(path)
+    content = _read_bytes(path, opener)
     if b"\0" in content:
         raise _refused(_place_of(path, content, content.index(b"\0")), "a NUL byte; this is not a text file")
     try:
@@ -41,14 +51,14 @@ def read_services(path: str = SERVICES_PATH) -> Services:
     Bytes that are not UTF-8, which old files have in their comments, do no harm.
     """
     try:
-        return parse_services(_read_bytes(path).decode("utf-8", "replace"))
+        return parse_services(_read_bytes(path, open_without_waiting).decode("utf-8", "replace"))
     except ConfigError:
         return Services({}, {})
 
 
-def _read_bytes(path: str) -> bytes:
+def _read_bytes(path: str, opener: Opener) -> bytes:
     try:
-        with open(path, "rb", opener=_open_without_waiting) as stream:
+        with open(path, "rb", opener=opener) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise _unreadable(path, "Is not a regular file")
             content = stream.read(SIZE_LIMIT + 1)
@@ -59,11 +69,6 @@ def _read_bytes(path: str) -> bytes:
     if len(content) > SIZE_LIMIT:
         raise _unreadable(path, f"Larger than {SIZE_LIMIT // 1024 // 1024} MiB")
     return content
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A pipe must neither block the daemon until somebody writes, nor count as an empty file, which would be valid.
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _place_of(path: str, content: bytes, offset: int) -> Place:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from gateway.daemon.messages import channel
 from gateway.system.journal import Journal
+from gateway.system.reaper import reap_orphans
+from gateway.system.sandbox import Confinement
 
 FIRST_DELAY, LAST_DELAY = 0.1, 30.0
 """Seconds before a child that died is started anew: doubled each time, back to the first after a minute of life."""
@@ -37,6 +39,15 @@ class Child:
     started: float = 0.0
     delay: float = FIRST_DELAY
     due: float = 0.0
+    restarts: int = 0
+    is_replaced: bool = False
+    #: as it said when it was ready
+    confinement: Confinement | None = None
+
+    @property
+    def kind(self) -> str:
+        """``worker`` of ``worker 2``."""
+        return self.name.partition(" ")[0]
 
 
 class Children:
@@ -59,39 +70,31 @@ class Children:
         """Raises OSError when there is no descriptor or process to be had."""
         child.started = self._clock()
         mine, theirs = channel()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            child.pid = os.fork()
-            if not child.pid:
-                self._live(child, mine, theirs)
+            child.pid = born(child.name, lambda: self._live(child, mine, theirs), self._journal)
         except OSError:
             mine.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         child.channel = mine
 
     def _live(self, child: Child, mine: socket.socket, theirs: socket.socket) -> None:
-        """The whole life of a new process, which begins with all signals blocked."""
-        status = 1
-        try:
-            # Until now a signal would have been written into the parent's pipe.
-            signal.set_wakeup_fd(-1)
-            mine.close()
-            for other in self.all:
-                if other.channel is not None:
-                    other.channel.close()
-            self._forsake()
-            _name_process(child.name)
-            child.life(theirs)
-            status = 0
-        except BaseException as error:  # whatever it was, it must not run on as a second supervisor
-            traceback.print_exc()
-            self._journal.trouble(f"{child.name} ends: {type(error).__name__}: {error}")
-            self._journal.flush()
-        finally:
-            os._exit(status)
+        mine.close()
+        self.forsake()
+        child.life(theirs)
+
+    def forsake(self) -> None:
+        """In a new process: close what is the parent's alone."""
+        for child in self.all:
+            if child.channel is not None:
+                child.channel.close()
+        self._forsake()
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """Of those that run."""
+        return frozenset(child.pid for child in self.all if child.pid)
 
     def bury(self, ending: Callable[[], bool] = lambda: False) -> list[Child]:
         """Those that have died; each is said, and is to be started again later.
@@ -105,9 +108,14 @@ class Children:
                 pid, child.pid = child.pid, 0
                 if ending():
                     continue
+                if child.is_replaced:
+                    child.is_replaced = False
+                    child.due = self._clock()
+                    continue
                 if self._clock() - child.started > 2 * LAST_DELAY:
                     child.delay = FIRST_DELAY
                 self._postpone(child, f"{child.name} (process {pid}) {status}")
+        reap_orphans(self.pids)
         return dead
 
     def restart(self) -> list[Child]:
@@ -117,6 +125,7 @@ class Children:
             if not child.pid and child.due <= self._clock():
                 try:
                     self.start(child)
+                    child.restarts += 1
                     started.append(child)
                 except OSError as error:
                     self._postpone(child, f"{child.name} can not be started: {error.strerror}")
@@ -126,6 +135,16 @@ class Children:
         """Seconds until somebody may be started again; None when nobody is to be."""
         due = [child.due for child in self.all if not child.pid]
         return max(0.0, min(due) - self._clock()) if due else None
+
+    def kill(self, child: Child) -> None:
+        """End it, though it may not want to; that is said when it is buried."""
+        if child.pid:
+            _kill(child.pid, signal.SIGKILL)
+
+    def replace(self, child: Child) -> None:
+        """Have another one in its place, which is no trouble and not said."""
+        child.is_replaced = True
+        self.kill(child)
 
     def _postpone(self, child: Child, why: str) -> None:
         """Say why, and start it later: each time twice as late."""
@@ -189,19 +208,33 @@ def _kill(pid: int, number: signal.Signals) -> None:
         pass
 
 
-NAME_BYTES = 15
-"""What the kernel keeps of the name of a process (proc(5), ``comm``; TASK_COMM_LEN)."""
+def born(name: str, life: Callable[[], None], journal: Journal) -> int:
+    """A new process that lives that life, which begins with all signals blocked, and ends with it; its number.
 
-
-def process_name(name: str) -> str:
-    """What ps(1) shows of a child under COMMAND; no two workers of 99 look alike."""
-    whole = f"sockd: {name}"
-    return whole if len(whole) <= NAME_BYTES else f"sockd: {name.replace(' ', '')}"
-
-
-def _name_process(name: str) -> None:
+    Raises OSError.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        with open("/proc/self/comm", "w") as comm:
-            comm.write(process_name(name))
-    except OSError:
-        pass  # without /proc it keeps the parent's
+        pid = os.fork()
+        if not pid:
+            _live(name, life, journal)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _live(name: str, life: Callable[[], None], journal: Journal) -> None:
+    status = 1
+    try:
+        # Until now a signal would have been written into the parent's pipe.
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        life()
+        status = 0
+    except BaseException as error:  # whatever it was, it must not run on as a second supervisor
+        traceback.print_exc()
+        journal.trouble(f"{name} ends: {type(error).__name__}: {error}")
+        journal.flush()
+    finally:
+        os._exit(status)

@@ -1,21 +1,17 @@
 """Every file of the daemon, read and checked together: all of it is good, or none of it is used."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
-
-from msgspec.structs import replace
 
 from gateway.config.access import parse_access
 from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, RouteFile
 from gateway.config.settings import Settings, examine_settings, uplink_settings
-from gateway.config.source import read_services, read_text
-from gateway.daemon.host import read_passwords, user_files
+from gateway.config.source import Opener, open_without_waiting, read_services
+from gateway.daemon.host import Host, SameHost, Texts, ThisHost, read_passwords, user_files
 from gateway.daemon.network import network_of
 from gateway.errors import ConfigError
-from gateway.netlink.kernel import read_kernel
 from gateway.netlink.model import KernelState
 from gateway.place import Place, Problem, Severity
 from gateway.policy.access import AccessPolicy
@@ -44,28 +40,40 @@ class Configuration:
     #: the host's interfaces when the files were read
     kernel: KernelState
     warnings: tuple[Problem, ...]
+    #: what all of this was read from
+    texts: Texts
 
 
-def load(path: str, report: Callable[[str], None]) -> Configuration:
-    """Read gateway.toml and the files that it names.
+def load(path: str, report: Callable[[str], None], opener: Opener = open_without_waiting) -> Configuration:
+    """Read gateway.toml and the files that it names, by who may open them.
 
     ``report`` is told later of user files that can not be read any more. Raises ConfigError with the mistakes of all
     files, and KernelRefused when the host's own addresses can not be learnt.
     """
-    examined, found = examine_settings(read_text(path), path)
-    if examined is None:
+    host = ThisHost(path, opener)
+    return _load(path, report, host, lambda: host.texts)
+
+
+def reproduce(texts: Texts, report: Callable[[str], None]) -> Configuration:
+    """What `load` made of these texts elsewhere; it knows nothing of the host's interfaces. Raises ConfigError."""
+    return _load(texts.path, report, SameHost(texts), lambda: texts)
+
+
+def _load(path: str, report: Callable[[str], None], host: Host, texts: Callable[[], Texts]) -> Configuration:
+    settings, found = examine_settings(host.text(path), path)
+    if settings is None:
         raise ConfigError(found)
-    settings, problems = _anchored(examined), list(found)
-    services, kernel, users = read_services(), read_kernel(), user_files(report)
-    rules = _collected(problems, lambda: _rules(settings, services, kernel, users))
-    routing = _collected(problems, lambda: _routing(settings, users))
-    passwords = _collected(problems, lambda: _passwords(settings))
+    problems = list(found)
+    services, kernel, users = read_services(), host.kernel(), user_files(report, host)
+    rules = _collected(problems, lambda: _rules(settings, services, kernel, users, host))
+    routing = _collected(problems, lambda: _routing(settings, users, host))
+    passwords = _collected(problems, lambda: _passwords(settings, host))
     if rules is None or routing is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     (access, policy), (routes, router) = rules, routing
     of_routes = () if routes is None else (*routes.warnings, *route_lint(routes))
     doubts = (*access.warnings, *lint(access), *of_routes, *reference_doubts(settings, path, routes, access, kernel))
-    return Configuration(settings, services, access, policy, passwords, routes, router, kernel, doubts)
+    return Configuration(settings, services, access, policy, passwords, routes, router, kernel, doubts, texts())
 
 
 _Read = TypeVar("_Read")
@@ -81,16 +89,16 @@ def _collected(problems: list[Problem], read: Callable[[], _Read]) -> _Read | No
 
 
 def _rules(
-    settings: Settings, services: Services, kernel: KernelState, users: UserFiles
+    settings: Settings, services: Services, kernel: KernelState, users: UserFiles, host: Host
 ) -> tuple[AccessFile, AccessPolicy]:
     """``sockd.conf``. Raises ConfigError."""
     path = settings.files.access
-    access = parse_access(read_text(path), path, services, settings.dialect)
+    access = parse_access(host.text(path), path, services, settings.dialect)
     return access, AccessPolicy.compile(access, guard_of(settings, kernel), users, multihomed=settings.multihomed)
 
 
-def _passwords(settings: Settings) -> PasswordFile | None:
-    return read_passwords(settings.files.passwords) if settings.files.passwords else None
+def _passwords(settings: Settings, host: Host) -> PasswordFile | None:
+    return read_passwords(settings.files.passwords, host) if settings.files.passwords else None
 
 
 def guard_of(settings: Settings, kernel: KernelState) -> Guard:
@@ -99,21 +107,14 @@ def guard_of(settings: Settings, kernel: KernelState) -> Guard:
     return Guard(frozenset(network.own), network.inside)
 
 
-def _routing(settings: Settings, users: UserFiles) -> tuple[RouteFile | None, Router | None]:
+def _routing(settings: Settings, users: UserFiles, host: Host) -> tuple[RouteFile | None, Router | None]:
     """``sockd.route`` and what follows from it. Raises ConfigError."""
     if not settings.multihomed:
         return None, None
     path = settings.files.routes
-    routes = parse_route(read_text(path), path, settings.dialect) if path else None
+    routes = parse_route(host.text(path), path, settings.dialect) if path else None
     table = None if routes is None else RouteTable.compile(routes, users)
     return routes, Router(table, settings.external.interface)
-
-
-def _anchored(settings: Settings) -> Settings:
-    """The status file is written by a daemon that has left the folder in which it was started."""
-    written = settings.sockd.status
-    status = os.path.abspath(written) if written else ""
-    return replace(settings, sockd=replace(settings.sockd, status=status))
 
 
 def reference_doubts(

@@ -1,12 +1,23 @@
-"""What the rules need of this host: user files, groups, and a passwords file that nobody else can read."""
+"""What the rules need of this host: files, user files, groups, interfaces.
 
+Everything is asked once, when the files are loaded, and what was answered is kept (`Texts`): the processes that have
+no right to read those files, and the tools that want to know what the daemon has, load the very same from there.
+"""
+
+import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from gateway.config.source import read_text
+import msgspec
+
+from gateway.config.source import Opener, open_without_waiting, read_text
 from gateway.errors import ConfigError
+from gateway.netlink.kernel import read_kernel
+from gateway.netlink.model import KernelState
 from gateway.place import Place, Problem
 from gateway.policy.passwords import PasswordFile, parse_passwords
 from gateway.policy.users import UserFiles
@@ -15,21 +26,170 @@ from gateway.system.privileges import members
 OTHERS_MAY = 0o027
 """The mode bits that a passwords file must not have: its group may read it, at most."""
 
-
-def user_files(report: Callable[[str], None]) -> UserFiles:
-    """The user files and groups of this host; ``report`` is told of files that can not be read any more."""
-    return UserFiles(read_text, _signature, time.monotonic, members, report)
+Signature = tuple[int, ...]
+"""What changes with a file: its times, size, inode and device."""
 
 
-def _signature(path: str) -> Hashable:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """All that was read for one configuration."""
+
+    #: the settings file
+    path: str = ""
+    #: path -> text
+    files: dict[str, str] = field(default_factory=dict)
+    #: those of the files that nobody else may see
+    secret: tuple[str, ...] = ()
+    #: group -> members; None: there is no such group
+    groups: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
+    #: of the user files
+    signatures: dict[str, Signature] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits (SHA-256) that are others as soon as any text is."""
+        return hashlib.sha256(msgspec.json.encode(sorted(self.files.items()))).hexdigest()
+
+    def encode(self) -> bytes:
+        """For another process."""
+        return msgspec.json.encode(self)
+
+
+_texts = msgspec.json.Decoder(Texts)
+
+
+def decode_texts(data: bytes) -> Texts:
+    """Raises ValueError for what `Texts.encode` did not make."""
+    return _texts.decode(data)
+
+
+class Host(Protocol):
+    """Who knows the files of a configuration, and what they speak of."""
+
+    def text(self, path: str) -> str:
+        """The text of a file. Raises ConfigError."""
+
+    def passwords(self, path: str) -> str:
+        """The text of a passwords file. Raises ConfigError."""
+
+    def mode(self, path: str) -> int:
+        """The permissions of a file (inode(7)). Raises OSError."""
+
+    def group(self, name: str) -> frozenset[str] | None:
+        """The members of a group; None when there is none of that name."""
+
+    def signature(self, path: str) -> Hashable:
+        """What changes with a file. Raises OSError."""
+
+    def kernel(self) -> KernelState:
+        """The interfaces of the host. Raises KernelRefused."""
+
+
+class ThisHost:
+    """The host as it is now; what it answers is noted in ``texts``."""
+
+    def __init__(self, path: str = "", opener: Opener = open_without_waiting) -> None:
+        """``path`` is the settings file; ``opener`` is who may open the files."""
+        self._opener = opener
+        self._path = path
+        self._files: dict[str, str] = {}
+        self._secret: list[str] = []
+        self._groups: dict[str, tuple[str, ...] | None] = {}
+        self._signatures: dict[str, Signature] = {}
+
+    @property
+    def texts(self) -> Texts:
+        """What was answered so far."""
+        return Texts(self._path, dict(self._files), tuple(self._secret), dict(self._groups), dict(self._signatures))
+
+    def text(self, path: str) -> str:
+        """See `Host`."""
+        text = self._files[path] = read_text(path, self._opener)
+        return text
+
+    def passwords(self, path: str) -> str:
+        """See `Host`."""
+        self._secret.append(path)
+        return self.text(path)
+
+    def mode(self, path: str) -> int:
+        """See `Host`; by a descriptor, since whoever opens the file may see more of its folder than this process."""
+        file = self._opener(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return stat.S_IMODE(os.fstat(file).st_mode)
+        finally:
+            os.close(file)
+
+    def group(self, name: str) -> frozenset[str] | None:
+        """See `Host`."""
+        found = members(name)
+        self._groups[name] = None if found is None else tuple(sorted(found))
+        return found
+
+    def signature(self, path: str) -> Signature:
+        """See `Host`."""
+        found = self._signatures[path] = signature(path)
+        return found
+
+    def kernel(self) -> KernelState:
+        """See `Host`."""
+        return read_kernel()
+
+
+class SameHost:
+    """The host as it was when `Texts` were read; user files that change later are read anew where that is allowed."""
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
+        self._unread = set(texts.files)
+        self._unseen = dict(texts.signatures)
+
+    def text(self, path: str) -> str:
+        """See `Host`: at the first time as it was, later, when it has changed, as it is."""
+        if path in self._unread:
+            self._unread.discard(path)
+            return self.texts.files[path]
+        return read_text(path)
+
+    def passwords(self, path: str) -> str:
+        """See `Host`."""
+        return self.texts.files[path]
+
+    def mode(self, path: str) -> int:  # noqa: ARG002 - it was good when the texts were read
+        """See `Host`."""
+        return 0
+
+    def group(self, name: str) -> frozenset[str] | None:
+        """See `Host`."""
+        found = self.texts.groups.get(name)
+        return None if found is None else frozenset(found)
+
+    def signature(self, path: str) -> Hashable:
+        """See `Host`."""
+        return self._unseen.pop(path, None) or signature(path)
+
+    def kernel(self) -> KernelState:
+        """None: who is told of the host's networks by others does not ask."""
+        return KernelState()
+
+
+def signature(path: str) -> Signature:
+    """Of a file as it is now. Raises OSError."""
     status = os.stat(path)
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
-def read_passwords(path: str) -> PasswordFile:
+def user_files(report: Callable[[str], None], host: Host | None = None) -> UserFiles:
+    """The user files and groups of a host, this one by default; ``report`` is told of files that turn unreadable."""
+    host = host or ThisHost()
+    return UserFiles(host.text, host.signature, time.monotonic, host.group, report)
+
+
+def read_passwords(path: str, host: Host | None = None) -> PasswordFile:
     """A passwords file. Raises ConfigError, also when others than its owner and group may read or change it."""
-    passwords = parse_passwords(read_text(path), path)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    host = host or ThisHost()
+    passwords = parse_passwords(host.passwords(path), path)
+    mode = host.mode(path)
     if mode & OTHERS_MAY:
         fault = f"mode {mode:04o} lets others read or change it; use: chmod 600 {path}"
         raise ConfigError([Problem(Place(path), fault)])

@@ -17,6 +17,9 @@ from gateway.netlink.model import is_link_local
 BACKLOG = 4096
 
 
+Opener = Callable[[Endpoint, int, bool, str, int], socket.socket]
+
+
 class _Opened(NamedTuple):
     """The sockets of one address, a worker each, and their number, which is never used twice."""
 
@@ -30,9 +33,13 @@ class Listeners:
     def __init__(self, workers: int, port: int, device: str, trouble: Callable[[str], None]) -> None:
         """``device`` is the interface that clients must come in by, empty for any; ``trouble`` hears of failures."""
         self._workers = workers
-        self._port = port
+        #: as it is written, and as it is
+        self._written_port = self._port = port
         self._device = device
         self._trouble = trouble
+        self._given = False
+        #: who opens a socket; the arguments, and OSError, are those of `gateway.net.sockets.listening`
+        self.opener: Opener = listening
         self._numbers = itertools.count(1)
         self._open: dict[ListenAddress, _Opened] = {}
         self._failed: dict[ListenAddress, str] = {}
@@ -47,8 +54,42 @@ class Listeners:
                 self.close()
                 raise StartError(f"cannot listen on {self._words(place)}: {error.strerror}") from None
 
+    def take(self, sockets: Sequence[socket.socket]) -> None:
+        """Use these, which listen already (sd_listen_fds(3)), and no others, for all workers together."""
+        self._given = True
+        for index, sock in enumerate(sockets):
+            opened = _Opened(next(self._numbers), (sock,) * self._workers)
+            self._open[ListenAddress(endpoint_of(sock.getsockname()).address, -index)] = opened
+
+    def move(self, port: int, device: str, wanted: Sequence[ListenAddress]) -> "Move":
+        """Open what other settings want beside what there is. Raises StartError, and then all is as it was."""
+        move = Move(port, device, {})
+        if self._given or (port, device) == (self._written_port, self._device):
+            return move
+        before = self._port, self._device
+        self._port, self._device = self._port if port == self._written_port else port, device
+        try:
+            for place in self._bounded(wanted):
+                move.opened[place] = self._opened(place, is_ours=self._port == before[0])
+        except OSError as error:
+            move.close()
+            raise StartError(f"cannot listen on {self._words(place)}: {error.strerror}") from None
+        finally:
+            move = move._replace(port=self._port)
+            self._port, self._device = before
+        return move
+
+    def complete(self, move: "Move", written_port: int) -> None:
+        """The new ones are those that there are now; the old ones are closed."""
+        if move.opened:
+            self.close()
+            self._open = move.opened
+            self._written_port, self._port, self._device = written_port, move.port, move.device
+
     def adjust(self, wanted: Sequence[ListenAddress]) -> bool:
         """Open what is missing, close what is not wanted any more; whether anything changed."""
+        if self._given:
+            return False
         before = set(self._open)
         for place in before.difference(wanted):
             _close(self._open.pop(place).sockets)
@@ -73,6 +114,11 @@ class Listeners:
         """Whether some could not be opened, so that another try may help."""
         return bool(self._failed)
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Where clients can not connect though they should, and why."""
+        return tuple(f"cannot listen on {self._words(place)}: {why}" for place, why in self._failed.items())
+
     def _try(self, place: ListenAddress) -> None:
         try:
             self._add(place)
@@ -85,10 +131,17 @@ class Listeners:
             self._failed.pop(place, None)
 
     def _add(self, place: ListenAddress) -> None:
-        """One socket is opened alone first: with SO_REUSEPORT a second daemon of the same user would be let in."""
-        probe = self._listening(place, 1, shared=False)
-        self._port = probe.getsockname()[1]
-        probe.close()
+        self._open[place] = self._opened(place)
+
+    def _opened(self, place: ListenAddress, *, is_ours: bool = False) -> _Opened:
+        """One socket is opened alone first: with SO_REUSEPORT a second daemon of the same user would be let in.
+
+        Not so if the port ``is_ours`` already.
+        """
+        if not is_ours:
+            probe = self._listening(place, 1, shared=False)
+            self._port = probe.getsockname()[1]
+            probe.close()
         sockets: list[socket.socket] = []
         try:
             for _ in range(self._workers):
@@ -96,11 +149,11 @@ class Listeners:
         except OSError:
             _close(sockets)
             raise
-        self._open[place] = _Opened(next(self._numbers), tuple(sockets))
+        return _Opened(next(self._numbers), tuple(sockets))
 
     def _listening(self, place: ListenAddress, backlog: int, shared: bool) -> socket.socket:
         scope = place.interface if is_link_local(place.address) else 0
-        return listening(Endpoint(place.address, self._port), backlog, shared, self._device, scope)
+        return self.opener(Endpoint(place.address, self._port), backlog, shared, self._device, scope)
 
     def _words(self, place: ListenAddress) -> str:
         where = str(Endpoint(place.address, self._port))
@@ -129,6 +182,19 @@ class Listeners:
         """Close them all here; workers keep theirs."""
         _close(self.sockets)
         self._open.clear()
+
+
+class Move(NamedTuple):
+    """The sockets of other settings, until it is sure that they are wanted."""
+
+    port: int
+    device: str
+    opened: dict[ListenAddress, _Opened]
+
+    def close(self) -> None:
+        """They are not wanted."""
+        for opened in self.opened.values():
+            _close(opened.sockets)
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

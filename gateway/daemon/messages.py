@@ -1,28 +1,30 @@
 """What the processes of the daemon tell one another: checked values, each one datagram of a socket pair.
 
-The warden tells the supervisor of the host's networks whenever they change; the supervisor tells every worker the
-same, with the listening sockets that the worker should have. A message is always the whole of what it is about, so
-that only the last one counts and one that is lost costs nothing.
+One message is one JSON object, tagged with its kind; descriptors come with it (unix(7), SCM_RIGHTS). What about the
+state of things, as `Orders`, is always the whole of it, so that only the last one counts and one that is lost costs
+nothing. Whoever has clients' bytes in his hands may say little: `MAY_SAY` lists it, and who says anything else is
+ended.
 """
 
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from gateway.address import Address
 from gateway.config.rules import AddressPattern
+from gateway.control.protocol import Filter, Live
+from gateway.netlink.diff import Verb
+from gateway.netlink.model import KernelRoute, RoutingRule
+from gateway.policy.command import Substitutions
 from gateway.policy.egress import Uplink
-
-READY = b"ready"
-"""What a child says when its work has begun."""
-
-END = b"end"
-"""What the warden is told when nobody is served any more: it clears up and ends."""
+from gateway.system.sandbox import Confinement
 
 MAX_BYTES = 1 << 20
 """Of one message. The kernel may take fewer (net.core.wmem_max, unix(7)); either is EMSGSIZE to the sender."""
@@ -50,8 +52,20 @@ class Network:
     listen: tuple[ListenAddress, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+class Ready(Struct, frozen=True, tag=True):
+    """A child's work has begun, so confined."""
+
+    pid: int
+    confinement: Confinement
+
+
+class Networks(Struct, frozen=True, tag=True):
+    """The watcher's news."""
+
+    network: Network
+
+
+class Orders(Struct, frozen=True, tag=True):
     """What a worker works with; ``listeners`` number the sockets that come with it, in their order.
 
     None: none come, the worker keeps those that it has.
@@ -61,8 +75,167 @@ class Orders:
     listeners: tuple[int, ...] | None = None
 
 
-_networks = msgspec.json.Decoder(Network)
-_orders = msgspec.json.Decoder(Orders)
+class Load(Struct, frozen=True, tag=True):
+    """Make yourself ready for the files that are to rule as ``ruling``.
+
+    Their `Texts` come in a file in memory; ``slots`` are those of the lines of ``sockd.conf``.
+    """
+
+    number: int
+    ruling: int
+    slots: tuple[int, ...]
+
+
+class Loaded(Struct, frozen=True, tag=True):
+    """Ready for these files, or why not."""
+
+    number: int
+    fault: str = ""
+
+
+class Swap(Struct, frozen=True, tag=True):
+    """From now on these files rule; ``recheck``: end the sessions that they deny."""
+
+    number: int
+    ruling: int
+    recheck: bool = False
+
+
+class Swapped(Struct, frozen=True, tag=True):
+    """It is so, and so many sessions were ended."""
+
+    number: int
+    ended: int = 0
+
+
+class Reopen(Struct, frozen=True, tag=True):
+    """Write your logs to the files that come with this, of which there may be one, both or none, in this order."""
+
+    classic: bool
+    records: bool
+
+
+class Inquire(Struct, frozen=True, tag=True):
+    """List your sessions, those first that sort first."""
+
+    number: int
+    filter: Filter
+    sort: str
+    limit: int
+
+
+class Found(Struct, frozen=True, tag=True):
+    """A part of the answer; with the last one, how many sessions matched."""
+
+    number: int
+    rows: tuple[Live, ...]
+    matched: int | None = None
+
+
+class Kill(Struct, frozen=True, tag=True):
+    """End sessions."""
+
+    number: int
+    filter: Filter
+
+
+class Killed(Struct, frozen=True, tag=True):
+    """So many were ended."""
+
+    number: int
+    count: int
+
+
+class Tail(Struct, frozen=True, tag=True):
+    """Write the records to the socket that comes with this, too; none comes: no more."""
+
+
+class Run(Struct, frozen=True, tag=True):
+    """Run the command of a line of the ``sockd.conf`` that rules as ``ruling``; from worker to helper."""
+
+    ruling: int
+    origin: str
+    values: Substitutions
+
+
+class Change(NamedTuple):
+    """A `gateway.netlink.diff.Step` in two fields that JSON can tell apart."""
+
+    verb: Verb
+    route: KernelRoute | None
+    rule: RoutingRule | None
+
+
+class Apply(Struct, frozen=True, tag=True):
+    """Change the kernel's routing; from the watcher by way of the supervisor to the warden."""
+
+    changes: tuple[Change, ...]
+
+
+class Applied(Struct, frozen=True, tag=True):
+    """What of it went wrong."""
+
+    faults: tuple[str, ...] = ()
+
+
+class Clear(Struct, frozen=True, tag=True):
+    """Leave nothing of ours in the kernel's routing; answered by `Applied`."""
+
+
+class Listen(Struct, frozen=True, tag=True):
+    """Open a listening socket; answered by `Opened`."""
+
+    address: Address
+    port: int
+    backlog: int
+    shared: bool
+    device: str
+    scope: int
+
+
+class Open(Struct, frozen=True, tag=True):
+    """Open a file for reading, or a log file; answered by `Opened`."""
+
+    path: str
+    way: Literal["read", "append"]
+
+
+class Opened(Struct, frozen=True, tag=True):
+    """It comes with this, or ``number`` says why not (errno(3))."""
+
+    number: int = 0
+
+
+class Spare(Struct, frozen=True, tag=True):
+    """Make another process like yourself, whose channel comes with this; answered by `Applied`."""
+
+
+class Dispatch(Struct, frozen=True, tag=True):
+    """End that other warden, which does not answer; answered by `Applied`."""
+
+    pid: int
+
+
+class End(Struct, frozen=True, tag=True):
+    """Nobody is served any more."""
+
+
+Message = (
+    Ready | Networks | Orders | Load | Loaded | Swap | Swapped | Reopen | Inquire | Found | Kill | Killed | Tail
+    | Run | Apply | Applied | Clear | Listen | Open | Opened | Spare | Dispatch | End
+)  # fmt: skip
+
+MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
+    {
+        "warden": (Ready, Opened, Applied),
+        "watcher": (Ready, Networks, Apply, Loaded, Swapped),
+        "helper": (Ready, Loaded, Swapped),
+        "worker": (Ready, Loaded, Swapped, Found, Killed),
+    }
+)
+"""What each kind of child may say to the supervisor."""
+
+_messages: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message)
 
 
 def channel() -> tuple[socket.socket, socket.socket]:
@@ -74,40 +247,48 @@ def channel() -> tuple[socket.socket, socket.socket]:
     return mine, theirs
 
 
-def send_network(end: socket.socket, network: Network) -> None:
-    """Raises BlockingIOError when the receiver does not keep up, and other OSErrors."""
-    end.send(_bounded(msgspec.json.encode(network)))
+def send(end: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """With these descriptors, `MAX_LISTENERS` at most.
 
-
-def receive_network(end: socket.socket) -> Network | bytes:
-    """The next message of a child; bytes are a word such as `READY`, empty when it has gone. Raises OSError."""
-    data = end.recv(MAX_BYTES)
-    return _networks.decode(data) if data.startswith(b"{") else data
-
-
-def send_orders(end: socket.socket, orders: Orders, listeners: Sequence[socket.socket]) -> None:
-    """With the sockets that ``orders`` numbers, `MAX_LISTENERS` at most.
-
-    Raises BlockingIOError when the worker does not keep up, and other OSErrors.
+    Raises BlockingIOError when the receiver does not keep up, and other OSErrors.
     """
-    socket.send_fds(end, [_bounded(msgspec.json.encode(orders))], [sock.fileno() for sock in listeners])
+    data = msgspec.json.encode(message)
+    if len(data) > MAX_BYTES:
+        # What the receiver would get only a part of is not sent at all.
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+    if descriptors:
+        socket.send_fds(end, [data], list(descriptors))
+    else:
+        end.send(data)
 
 
-def receive_orders(end: socket.socket) -> tuple[Orders, list[int]] | None:
-    """The next orders, and the descriptors that came with them; None when the supervisor has gone.
+class Received(NamedTuple):
+    """A message, and the descriptors that came with it, which belong to whoever received them."""
 
-    Raises OSError, EMFILE when there was no room for all of the descriptors: then none is kept.
+    message: Any
+    descriptors: list[int]
+
+
+def receive(end: socket.socket) -> Received | None:
+    """The next message; None when the other side has gone.
+
+    Raises OSError, EMFILE when there was no room for all of the descriptors and EPROTO for what is no message: then no
+    descriptor is kept.
     """
     data, descriptors, flags, _ = socket.recv_fds(end, MAX_BYTES, MAX_LISTENERS)
-    if flags & socket.MSG_CTRUNC:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return (_orders.decode(data), descriptors) if data else None
+    fault = errno.EMFILE if flags & socket.MSG_CTRUNC else 0
+    message = None
+    try:
+        message = _messages.decode(data) if data else None
+    except ValueError:
+        fault = fault or errno.EPROTO
+    if fault:
+        close_all(descriptors)
+        raise OSError(fault, os.strerror(fault))
+    return None if message is None else Received(message, descriptors)
 
 
-def _bounded(data: bytes) -> bytes:
-    """What the receiver would get only a part of is not sent at all."""
-    if len(data) > MAX_BYTES:
-        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-    return data
+def close_all(descriptors: Collection[int]) -> None:
+    """Close these descriptors."""
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -8,13 +8,35 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 from gateway.config.rules import IdentLevel
 from gateway.config.settings import LiveSessions, Settings, uplink_settings
+from gateway.daemon.adoption import Adoption, Chosen
+from gateway.daemon.answers import Answers
 from gateway.daemon.configuration import Configuration
-from gateway.daemon.messages import READY, Network, Orders, receive_orders
+from gateway.daemon.counters import Block, by_label
+from gateway.daemon.logs import reopen
+from gateway.daemon.messages import (
+    End,
+    Inquire,
+    Kill,
+    Load,
+    Network,
+    Orders,
+    Ready,
+    Received,
+    Reopen,
+    Run,
+    Swap,
+    Tail,
+    close_all,
+    receive,
+    send,
+)
+from gateway.daemon.sampling import Ledger, Sampler
 from gateway.net.ident import IdentClient
 from gateway.net.listener import Listener
 from gateway.net.lookup import THREADS, Lookups
@@ -22,13 +44,16 @@ from gateway.net.loop import PathLoop, Poller
 from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
 from gateway.net.runner import Limits, Runner
-from gateway.net.shell import CommandRunner
+from gateway.policy.command import Job
 from gateway.policy.destination import Guard
 from gateway.policy.egress import Egress, Standing
 from gateway.policy.router import Router
 from gateway.session.context import Context
+from gateway.session.tally import Tally
 from gateway.system.journal import Journal
-from gateway.system.privileges import Account, drop
+from gateway.system.sandbox import Confinement, Kind, confine
+from gateway.system.sinks import FileSink
+from gateway.system.title import Title
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors that are no session's: logs, listeners, epoll sets, look-ups, commands, and slack for a turn."""
@@ -71,93 +96,197 @@ def share(descriptors: int, wanted: int) -> Shares:
     return Shares(min(fit, wanted or MAX_SESSIONS), pipes, lookups, attempts)
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a worker is from its birth on."""
+
+    #: 1, 2, ...
+    number: int
+    ident: IdentLevel | None
+    descriptors: int
+    #: what makes its sessions' ids unique on this host
+    prefix: str
+    block: Block
+    #: to the helper
+    commands: socket.socket
+
+
+class RemoteShell:
+    """The commands of ``sockd.conf``, which the helper runs."""
+
+    def __init__(self, commands: socket.socket, ruling: int, trouble: Callable[[str], None]) -> None:
+        """``ruling`` is the number of the configuration."""
+        self._commands = commands
+        self.ruling = ruling
+        self._trouble = trouble
+
+    def run(self, job: Job) -> None:
+        """Have it run, unless too many wait."""
+        try:
+            send(self._commands, Run(self.ruling, job.origin, job.values))
+        except OSError as error:
+            self._trouble(f"a command of {job.origin} is not run: the helper does not take it: {error.strerror}")
+
+    def close(self) -> None:
+        """Nothing runs here."""
+
+
 class Worker:
     """What a worker process is made of, and its end."""
 
     def __init__(
         self,
         loop: PathLoop,
-        configuration: Configuration,
+        chosen: Chosen,
         journal: Journal,
-        ident: IdentLevel,
-        descriptors: int,
-        prefix: str,
+        post: Post,
         channel: socket.socket,
+        confinement: Confinement,
     ) -> None:
         self._loop = loop
         self._channel = channel
-        self._configuration = configuration
+        self._post = post
+        self._confinement = confinement
+        self._configuration = chosen.configuration
+        self._network = Network()
         self._stopped = False
         self._journal = journal
-        settings = configuration.settings
-        clock = time.monotonic
-        passwords = configuration.passwords
-        context = Context(
-            policy=configuration.policy,
-            service_names=configuration.services.names,
+        self._checks = self._checks_of(chosen.configuration)
+        self._ledger = Ledger(post.block)
+        tally = Tally()
+        self._context = Context(
+            policy=chosen.configuration.policy,
+            service_names=chosen.configuration.services.names,
             journal=journal,
-            clock=clock,
+            clock=time.monotonic,
             timestamp=journal.timestamp,
             minute=minute_of_week(time.time),
             new_number=itertools.count(1).__next__,
-            prefix=prefix,
+            prefix=post.prefix,
             process=str(os.getpid()),
-            ident=ident,
-            passwords=passwords is not None,
-            no_identd=configuration.access.no_identd,
-            bad_id=configuration.access.bad_id,
-            router=configuration.router,
+            tally=tally,
         )
-        shares = share(descriptors, settings.sockd.sessions)
-        times = settings.timeouts
-        limits = Limits(times.handshake, times.connect, times.idle, shares.sessions, shares.attempts)
-        self._checks = NoPasswords() if passwords is None else PasswordChecks(loop, passwords.verify, clock)
-        poller = loop.poller
+        self._context = self._context_of(chosen)
+        settings = chosen.configuration.settings
+        shares = share(post.descriptors, settings.sockd.sessions)
+        self._poller = loop.poller
+        self._shell = RemoteShell(post.commands, chosen.ruling, journal.trouble)
         self._runner = Runner(
             loop,
-            poller,
-            context,
-            limits,
+            loop.poller,
+            self._context,
+            self._limits(settings),
             journal,
-            Lookups(loop, times.lookup, threads=shares.lookups),
+            Lookups(loop, settings.timeouts.lookup, threads=shares.lookups),
             self._checks,
-            IdentClient(times.ident),
-            CommandRunner(times.command, journal.trouble),
+            IdentClient(settings.timeouts.ident),
+            self._shell,
             PipePool(shares.pipes),
         )
-        self._poller = poller
         self._listeners: dict[int, tuple[Listener, socket.socket]] = {}
         self._greeted = False
+        self._adoption = Adoption(channel, journal.trouble, self._adopt)
+        self._answers = Answers(self._runner, channel, post.number)
+        title = Title(f"worker {post.number}", live=settings.sockd.titles)
+        self._sampler = Sampler(self._runner, tally, self._ledger, post.block, journal, title)
         loop.add_reader(channel, self._hear)
+
+    # What follows from the files
+
+    def _context_of(self, chosen: Chosen) -> Context:
+        found = chosen.configuration
+        level = found.settings.sockd.ident if self._post.ident is None else self._post.ident
+        return replace(
+            self._context,
+            policy=found.policy,
+            service_names=found.services.names,
+            ident=level,
+            passwords=found.passwords is not None,
+            no_identd=found.access.no_identd,
+            bad_id=found.access.bad_id,
+            router=found.router,
+            uses=self._ledger.uses(by_label(found.access, chosen.slots)),
+        )
+
+    def _limits(self, settings: Settings) -> Limits:
+        shares = share(self._post.descriptors, settings.sockd.sessions)
+        times = settings.timeouts
+        return Limits(times.handshake, times.connect, times.idle, shares.sessions, shares.attempts)
+
+    def _checks_of(self, configuration: Configuration) -> NoPasswords | PasswordChecks:
+        passwords = configuration.passwords
+        return NoPasswords() if passwords is None else PasswordChecks(self._loop, passwords.verify, time.monotonic)
+
+    def _adopt(self, chosen: Chosen, recheck: bool) -> int:
+        """Other files rule from now on; how many sessions were ended because they deny them."""
+        settings = chosen.configuration.settings
+        before, self._configuration = self._configuration, chosen.configuration
+        self._context = self._context_of(chosen)
+        self._shell.ruling = chosen.ruling
+        if _secrets(chosen.configuration) != _secrets(before):
+            # What was asked of the old one is still answered; what it remembers counts no more.
+            self._checks = self._checks_of(chosen.configuration)
+        self._know(self._network)
+        self._runner.lookups.seconds = settings.timeouts.lookup
+        self._runner.adopt(self._context, self._limits(settings), self._checks, IdentClient(settings.timeouts.ident))
+        self._journal.choose(settings.log.classes)
+        return self._recheck() if recheck else 0
+
+    def _recheck(self) -> int:
+        denied = list(self._runner.denied_by(self._context))
+        return sum(self._runner.end([running], f"no longer permitted: {reason}") for running, reason in denied)
+
+    # Orders
 
     def _hear(self) -> None:
         """The supervisor says what is the case now, or has gone."""
         try:
-            received = receive_orders(self._channel)
+            received = receive(self._channel)
         except BlockingIOError:
             return
         except OSError as error:
             # Whoever does not know what it may do must not go on: the supervisor starts another worker.
             self._journal.trouble(f"orders that can not be received: {error.strerror}")
             received = None
-        if received is None:
+        if received is None or isinstance(received.message, End):
             self.stop()
         else:
-            self._follow(*received)
+            self._obey(received)
+
+    def _obey(self, received: Received) -> None:
+        message, descriptors = received
+        match message:
+            case Orders():
+                self._follow(message, descriptors)
+            case Load():
+                self._adoption.load(received)
+            case Swap():
+                self._adoption.swap(message)
+            case Inquire():
+                self._answers.find(message)
+            case Kill():
+                self._answers.kill(message)
+            case Reopen():
+                reopen(self._journal, received)
+            case Tail():
+                self._tail(descriptors)
+            case _:
+                close_all(descriptors)
 
     def _follow(self, orders: Orders, descriptors: list[int]) -> None:
         if orders.listeners is not None:
             self._listen(dict(zip(orders.listeners, descriptors, strict=True)))
+        self._network = orders.network
         self._know(orders.network)
         if not self._greeted:
             self._greeted = True
-            self._channel.send(READY)
+            send(self._channel, Ready(os.getpid(), self._confinement))
 
     def _listen(self, wanted: dict[int, int]) -> None:
         """Accept from these sockets and no others; the numbers say which of them are known already."""
         for number in self._listeners.keys() - wanted.keys():
             listener, sock = self._listeners.pop(number)
-            listener.close()
+            listener.finish()
             sock.close()
         for number, descriptor in wanted.items():
             if number in self._listeners:
@@ -178,6 +307,14 @@ class Worker:
             settings = self._configuration.settings
             self._runner.ways_changed(partial(_usable, router), partial(_is_cut, settings))
 
+    def _tail(self, descriptors: list[int]) -> None:
+        if descriptors:
+            # The sink has a descriptor of its own.
+            self._journal.tail(FileSink(descriptors[0]))
+            close_all(descriptors)
+        else:
+            self._journal.tail(None)
+
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop. Once is enough."""
         if self._stopped:
@@ -187,7 +324,13 @@ class Worker:
             listener.close()
         self._runner.close("shutdown")
         self._checks.close()
+        self._sampler.write()
         self._loop.stop()
+
+
+def _secrets(configuration: Configuration) -> str:
+    """The text of the passwords file; empty if there is none."""
+    return configuration.texts.files.get(configuration.settings.files.passwords, "")
 
 
 def _usable(router: Router, egress: Egress) -> bool:
@@ -203,30 +346,22 @@ def _is_cut(settings: Settings, name: str) -> bool:
     return uplink_settings(settings, name).sessions is LiveSessions.CUT
 
 
-def run_worker(
-    configuration: Configuration,
-    journal: Journal,
-    account: Account | None,
-    ident: IdentLevel,
-    descriptors: int,
-    prefix: str,
-    channel: socket.socket,
-) -> None:
+def run_worker(chosen: Chosen, journal: Journal, post: Post, channel: socket.socket) -> None:
     """The life of a worker process, which begins with all signals blocked.
 
     Its orders come by ``channel``, which ends when the supervisor does; with the first ones it is ready.
     """
-    if account is not None:
-        drop(account)
+    confinement = confine(Kind.WORKER)
     # See gateway.net.lookup: no name is ever completed from the search list.
     os.environ["LOCALDOMAIN"] = ""
     loop = PathLoop(Poller())
     asyncio.set_event_loop(loop)
     journal.attach(loop.call_later)
-    worker = Worker(loop, configuration, journal, ident, descriptors, prefix, channel)
+    worker = Worker(loop, chosen, journal, post, channel, confinement)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is the supervisor's, also when a whole process group gets it
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.collect()
     gc.freeze()

@@ -10,6 +10,9 @@ from gateway.net.runner import Runner
 from gateway.net.sockets import accepted
 
 ACCEPTS_A_TURN = 16
+LAST_TURNS = 16
+"""Turns for those who wait when a socket is given up."""
+
 PAUSE_SECONDS = 1.0
 TELL_SECONDS = 10.0
 
@@ -72,6 +75,13 @@ class Listener:
             self._runner.waiting.discard(self)
             if self._listening:
                 self._poller.add(self._sock.fileno(), self, select.EPOLLIN)
+
+    def finish(self) -> None:
+        """Accept who waits already, and then no more."""
+        for _ in range(LAST_TURNS):
+            if self._paused is None:
+                self.ready(select.EPOLLIN)
+        self.close()
 
     def close(self) -> None:
         """Accept no more here. The socket stays open for whoever else holds it."""

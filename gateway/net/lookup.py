@@ -69,7 +69,7 @@ class Lookups:
     ) -> None:
         """``seconds`` bounds each wait; ``resolve`` blocks and runs in one of so many threads."""
         self._loop = loop
-        self._seconds = seconds
+        self.seconds = seconds
         self._resolve = resolve
         threading.stack_size(STACK_BYTES)
         self._threads = ThreadPoolExecutor(threads, "lookup")
@@ -85,7 +85,7 @@ class Lookups:
         question = self._outstanding.get(name) or self._ask(name, source)
         question.waiters += 1
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self.seconds):
                 return await asyncio.shield(question.answer)
         except TimeoutError:
             raise LookupFailed("the name server did not answer in time") from None

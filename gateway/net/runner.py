@@ -6,9 +6,9 @@
 import asyncio
 import select
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.address import Address, Endpoint, Name
 from gateway.net.dialer import Attempt, Spare, dial, dial_any
@@ -17,6 +17,7 @@ from gateway.net.loop import READ, Handler, Poller, Resumable
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
 from gateway.net.sockets import Socket, address_of, endpoint_of, text_of
+from gateway.policy.command import Job
 from gateway.policy.egress import Egress, Hop
 from gateway.session.context import Context
 from gateway.session.tcp import Session, State
@@ -65,8 +66,8 @@ class Identd(Protocol):
 class Shell(Protocol):
     """Who runs the commands of ``sockd.conf``."""
 
-    def run(self, command: str) -> None:
-        """Start it and return at once."""
+    def run(self, job: Job) -> None:
+        """Have it started, and return at once."""
 
     def close(self) -> None:
         """End what still runs."""
@@ -77,6 +78,15 @@ class Trouble(Protocol):
 
     def trouble(self, text: str) -> None:
         """A resource that ran out, or a bug."""
+
+
+class Running(NamedTuple):
+    """A session of now, the bytes of its relay from the client and from the target, and how to end it."""
+
+    session: Session
+    sent: int
+    received: int
+    end: Callable[[str], None]
 
 
 class Runner:
@@ -111,15 +121,13 @@ class Runner:
         #: the clients that wait for a look-up, a password check, an identd or a connection, and since when
         self.busy: dict[Front, float] = {}
         self.spare = Spare(limits.attempts)
-        #: connections that hold a place
+        #: connections that hold a place, and all that ever did
         self.open = 0
+        self.accepted = 0
         #: who paused for want of a place
         self.waiting: set[Resumable] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._idle_step = max(0.05, min(SWEEP_SECONDS * 10, limits.idle / 4))
-        self._idle_due = context.clock() + self._idle_step
-        shortest = min(limits.handshake, limits.connect, limits.idle, 4 * SWEEP_SECONDS)
-        self._step = max(0.02, shortest / 4)
+        self._set_pace(limits)
         self._timer = loop.call_later(self._step, self._sweep)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -132,6 +140,46 @@ class Runner:
     def accept(self, sock: Socket, name: Any) -> None:
         """Serve a client that was just accepted; ``name`` is its socket address."""
         Front(self, sock, address_of(name[0]), text_of(name))
+
+    def _set_pace(self, limits: Limits) -> None:
+        """How often time limits are looked at."""
+        self._idle_step = max(0.05, min(SWEEP_SECONDS * 10, limits.idle / 4))
+        self._idle_due = self.context.clock() + self._idle_step
+        shortest = min(limits.handshake, limits.connect, limits.idle, 4 * SWEEP_SECONDS)
+        self._step = max(0.02, shortest / 4)
+
+    def adopt(self, context: Context, limits: Limits, verifier: Verifier, identd: Identd) -> None:
+        """Other rules and limits count from the next request on; sessions that are decided keep theirs."""
+        self.context = context
+        self.limits = limits
+        self.verifier = verifier
+        self.identd = identd
+        self._set_pace(limits)
+        for front in (*self.slow, *self.busy):
+            front.adopt(context)
+
+    # Looks at the sessions from outside
+
+    def running(self) -> Iterator[Running]:
+        """Every session of now; a client that made no request yet is one too."""
+        for relay in self._relays():
+            yield Running(relay.session, relay.client.count, relay.target.count, relay.cut)
+        for front in (*self.slow, *self.busy):
+            yield Running(front.session, 0, 0, front.put_out)
+
+    def end(self, some: Iterable[Running], why: str) -> int:
+        """End these; how many there were."""
+        ends = [running.end for running in some]
+        for end in ends:
+            self._end(end, why)
+        return len(ends)
+
+    def denied_by(self, context: Context) -> Iterator[tuple[Running, str]]:
+        """The relays that other rules would not let be, and why."""
+        for relay in self._relays():
+            reason = relay.session.refusal_by(context)
+            if reason:
+                yield Running(relay.session, relay.client.count, relay.target.count, relay.cut), reason
 
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.
@@ -277,8 +325,18 @@ class Front:
         self._drained = 0
         self._flags = 0
         runner.open += 1
+        runner.accepted += 1
         runner.slow[self] = None
         runner.poller.add(sock.fileno(), self, READ)
+
+    @property
+    def session(self) -> Session:
+        """Its session."""
+        return self._session
+
+    def adopt(self, context: Context) -> None:
+        """See `Runner.adopt`."""
+        self._session.adopt(context)
 
     # What happens to it
 
@@ -432,9 +490,9 @@ class Front:
             self._cancel()
             self._session.redial()
 
-    def run_command(self, command: str) -> None:
+    def run_command(self, job: Job) -> None:
         """Start a command of ``sockd.conf``."""
-        self._runner.shell.run(command)
+        self._runner.shell.run(job)
 
     def start_relay(self, early: bytes) -> None:
         """Give both sockets, and the place, to a relay."""

@@ -12,16 +12,21 @@ ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 
 class CommandRunner:
-    """The commands of one worker. Each gets /dev/null for its standard descriptors and a session of its own."""
+    """The commands of the daemon. Each gets /dev/null for its standard descriptors and a session of its own."""
 
     def __init__(self, seconds: float, trouble: Callable[[str], None]) -> None:
         """``seconds`` is each command's time; ``trouble`` is told of commands that were not run or ran too long."""
-        self._seconds = seconds
+        self.seconds = seconds
         self._trouble = trouble
         self._running: set[asyncio.Task[None]] = set()
         #: the process groups that have not ended
         self._groups: set[int] = set()
         self._closed = False
+
+    @property
+    def running(self) -> int:
+        """How many run now."""
+        return len(self._running)
 
     def run(self, command: str) -> None:
         """Start ``/bin/sh -c command`` (`spec/socks4.md` §3.6), unless too many are running."""
@@ -46,11 +51,11 @@ class CommandRunner:
         if self._closed:
             self.close()  # it was being started when all others were ended
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self.seconds):
                 await process.wait()
                 await _until_empty(process.pid)
         except TimeoutError:
-            self._trouble(f"a command of sockd.conf ran longer than {self._seconds:g} s and was ended: {command[:60]}")
+            self._trouble(f"a command of sockd.conf ran longer than {self.seconds:g} s and was ended: {command[:60]}")
             _kill_group(process.pid)
             await process.wait()
         finally:

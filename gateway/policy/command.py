@@ -45,6 +45,20 @@ class Substitutions(NamedTuple):
     ident: str = UNKNOWN_USER
 
 
+class Job(NamedTuple):
+    """A command that is to be run.
+
+    Whoever runs it takes the words of the command from the file itself, by ``origin``, and only the values from here:
+    who has clients' bytes in his hands can not make up a command.
+    """
+
+    #: the line that asks for it, as ``sockd.conf:17``
+    origin: str
+    values: Substitutions
+    #: the command with the values filled in
+    command: str
+
+
 CODES = MappingProxyType(
     {
         "A": "client_name",

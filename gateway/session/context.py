@@ -1,12 +1,13 @@
 """What all sessions of a worker share: policy, tables, clocks, and the journal."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.config.rules import IdentLevel, SpecialCommand
 from gateway.policy.access import AccessPolicy
 from gateway.policy.router import Router
 from gateway.session.ports import Journal
+from gateway.session.tally import Tally, Uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,6 @@ class Context:
     bad_id: SpecialCommand | None = None
     #: None on a single-homed server: the kernel's routes decide
     router: Router | None = None
+    #: what is counted of all sessions of the worker, and of each line of this policy
+    tally: Tally = field(default_factory=Tally)
+    uses: Uses = field(default_factory=Uses)

@@ -7,6 +7,7 @@ connection may cost. A test gives ports that write the calls down.
 from typing import Protocol
 
 from gateway.address import Endpoint, Name
+from gateway.policy.command import Job
 from gateway.policy.egress import Hop
 from gateway.session.record import Record
 
@@ -29,7 +30,7 @@ class Actions(Protocol):
     def dial(self, hops: tuple[Hop, ...]) -> None:
         """Connect to the first that answers, each strictly by its way; answered by `connected`, `connect_failed`."""
 
-    def run_command(self, command: str) -> None:
+    def run_command(self, job: Job) -> None:
         """Run a shell command that a line of ``sockd.conf`` asks for; nothing waits for it."""
 
     def start_relay(self, early: bytes) -> None:
@@ -40,10 +41,22 @@ class Actions(Protocol):
 
 
 class Journal(Protocol):
-    """Where sessions are written down."""
+    """Where sessions are written down: classic lines of three classes, and records. Look a method up for each call.
 
-    def line(self, text: str) -> None:
-        """A classic line."""
+    ``record`` is that of the session if it ends with the line; it is kept also where lines of the class are not.
+    """
+
+    def connected(self, text: str) -> None:
+        """A line about a session that is connected."""
+
+    def terminated(self, text: str, record: Record) -> None:
+        """One about a session that was; of the same class."""
+
+    def denied(self, text: str, record: Record | None = None) -> None:
+        """One about a client that is not served for what it is, asks or does."""
+
+    def failed(self, text: str, record: Record | None = None) -> None:
+        """One about what a resource or the network did not give."""
 
     def record(self, record: Record) -> None:
-        """The record of a session, once, at its end."""
+        """The record of a session that ends without a line."""

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import MappingProxyType
 
-from gateway.address import Address, Endpoint, canonical_host, plain
+from gateway.address import Address, Endpoint, Name, canonical_host, parse_address, plain
 from gateway.config.rules import AccessRule, Action, IdentLevel, SpecialCommand
 from gateway.errors import BadName, RemoteProtocolError
-from gateway.policy.command import CommandRefused, Substitutions, expand
+from gateway.policy.command import CommandRefused, Job, Substitutions, expand
 from gateway.policy.decision import Decision, Question
 from gateway.policy.decision import Result as Verdict
 from gateway.policy.egress import Choice, Egress, Hop
 from gateway.session.context import Context
 from gateway.session.ports import Actions
 from gateway.session.record import Record, Result, escape
+from gateway.session.tally import Use
 from gateway.wire import express
 from gateway.wire.constants import ERRNO_TO_REPLY, Command, Method, Protocol, Reply4, Reply5
 from gateway.wire.events import (
@@ -89,6 +90,7 @@ _CONNECT = Command.CONNECT
 _PERMIT, _RESOLVE = Verdict.PERMIT, Verdict.RESOLVE
 _NONE = Method.NONE
 _OFF = IdentLevel.OFF
+_DENIALS = (Result.REFUSED, Result.ERROR)
 _METHOD_WORDS = {method: method.name.lower() for method in Method}
 _COMMAND_WORDS = {command: command.name.lower().partition("_")[0] for command in Command}
 
@@ -258,10 +260,15 @@ class Session:
         else:
             self._address = self._host
         self._egress = egress
-        if self._context.router is not None:
+        context = self._context
+        if context.router is not None:
             self._left_by(remote)
         what = self._words = self._what()
-        self._context.journal.line("connected -- " + what)
+        tally = context.tally
+        tally.connected += 1
+        tally.latest = self
+        self.use.hits += 1
+        context.journal.connected("connected -- " + what)
         negotiation = self._negotiation
         if negotiation is None:
             actions.send(express.granted(bound))
@@ -314,11 +321,15 @@ class Session:
         if self.state is not _RELAYING:
             raise self._out_of_turn("ended")
         self._enter(_ENDED)
-        journal = self._context.journal
-        journal.line(
-            f"terminated -- {self._words}.  {sent} bytes from {self._source()}, {received} bytes from {self._host}"
+        tally, use = self._context.tally, self.use
+        tally.sent += sent
+        tally.received += received
+        use.sent += sent
+        use.received += received
+        self._context.journal.terminated(
+            f"terminated -- {self._words}.  {sent} bytes from {self._source()}, {received} bytes from {self._host}",
+            self._record(Result.CONNECTED, end, sent, received),
         )
-        journal.record(self._record(Result.CONNECTED, end, sent, received))
 
     def abandoned(self, why: str) -> None:
         """The client is gone, or is put out, before the relay began; ``why`` goes into the record."""
@@ -326,8 +337,48 @@ class Session:
             raise self._out_of_turn("abandoned")
         if self.state is not _ENDED:
             self._enter(_ENDED)
+            self._count(Result.ERROR)
             self._context.journal.record(self._record(Result.ERROR, why, 0, 0))
             self._forget()
+
+    # Looks at it from outside
+
+    def adopt(self, context: Context) -> None:
+        """The rules are others now: who has not made a request that was decided yet meets the new ones."""
+        if self.state in (_NEGOTIATING, _CHECKING):
+            self._context = context
+
+    def snapshot(self, sent: int = 0, received: int = 0) -> Record:
+        """What is known of it so far, with the bytes of its relay."""
+        return self._record(Result.CONNECTED, "", sent, received)
+
+    def title(self) -> str:
+        """What it does, in the words of FOR_PS (`spec/socks4.md` §9.3): ``fred: telnet(c) to ftp.uu.net``."""
+        service = self._context.service_names.get(self._port) or self._port
+        user = f"{escape(self._user)}: " if self._user else ""
+        return f"{user}{service}({self._command[0]}) to {self._host}"
+
+    def refusal_by(self, context: Context) -> str:
+        """Why other rules would not let this relay be, in the words of a reason; empty if they would."""
+        host = self._host
+        assert host is not None
+        address = None if self._address is None else parse_address(self._address)
+        literal = parse_address(host)
+        question = Question(
+            self._source_address,
+            Name(host) if literal is None else literal,
+            self._port,
+            self._user.decode("utf-8", "surrogateescape"),
+            _CONNECT,
+            self._method,
+            context.minute(),
+        )
+        policy = context.policy
+        if literal is not None or address is None:
+            decision = policy.decide(question)
+        else:
+            decision = policy.decide_address(question, address)
+        return "" if decision.result is _PERMIT else decision.reason
 
     # Negotiation
 
@@ -482,7 +533,7 @@ class Session:
         if self._ident_level(self._rule()) is IdentLevel.STRICT:
             self._refuse_ident(Reply4.NO_IDENTD, fact)
         else:
-            self._context.journal.line(fact)
+            self._context.journal.failed(fact)
             self._dial(self._rule(), endpoints)
 
     def _dial(self, rule: AccessRule | None, endpoints: tuple[Endpoint, ...]) -> None:
@@ -490,7 +541,7 @@ class Session:
         if not hops:
             return
         if rule is not None and rule.command is not None:
-            self._run(rule.command, str(hops[0].endpoint.address))
+            self._run(rule.label, rule.command, str(hops[0].endpoint.address))
         self._enter(_DIALING)
         self._actions.dial(hops)
 
@@ -530,7 +581,7 @@ class Session:
     def _refuse_way(self, endpoint: Endpoint, choice: Choice | None) -> None:
         """Never by another way: the original's words for it (`spec/socks4.md` §4.3), and why."""
         lost = f"***Cannot find appropriate interface to communicate with {endpoint.address}"
-        self._context.journal.line(lost if choice is None else f"{lost}: {choice.reason}")
+        self._context.journal.denied(lost if choice is None else f"{lost}: {choice.reason}")
         reason = NO_ROUTE if choice is None else choice.reason
         code = Reply5.NOT_ALLOWED if choice is None else Reply5.NETWORK_UNREACHABLE
         self._end(Result.REFUSED, reason, f"refused -- {self._what()}", Reply(code))
@@ -539,9 +590,9 @@ class Session:
 
     def _run_special(self, special: SpecialCommand | None) -> None:
         if special is not None:
-            self._run(special.command, str(self._host))
+            self._run(special.label, special.command, str(self._host))
 
-    def _run(self, template: str, address: str) -> None:
+    def _run(self, origin: str, template: str, address: str) -> None:
         context = self._context
         values = Substitutions(
             client_name=self._source(),
@@ -558,9 +609,9 @@ class Session:
         try:
             command = expand(template, values)
         except CommandRefused as error:
-            context.journal.line(str(error))
+            context.journal.failed(str(error))
         else:
-            self._actions.run_command(command)
+            self._actions.run_command(Job(origin, values, command))
 
     # Ends before the relay
 
@@ -569,7 +620,7 @@ class Session:
         rule = decision.rule
         # A refusal by the guard names a permit line; that line did not get its way, so its command is not run.
         if rule is not None and rule.command is not None and rule.action is Action.DENY:
-            self._run(rule.command, str(self._host))
+            self._run(rule.label, rule.command, str(self._host))
         reply = Reply(Reply5.NOT_ALLOWED, challenge=self._password_might_help())
         self._end(Result.REFUSED, decision.reason, f"refused -- {self._what()}", reply)
 
@@ -584,7 +635,7 @@ class Session:
         )
 
     def _refuse_ident(self, code: Reply4, fact: str) -> None:
-        self._context.journal.line(f"refused -- {self._what()}")
+        self._context.journal.denied(f"refused -- {self._what()}")
         self._end(Result.REFUSED, fact, fact, Reply(Reply5.NOT_ALLOWED, reply4=code))
 
     def _fail(self, code: Reply5, error: str) -> None:
@@ -596,10 +647,26 @@ class Session:
         if reply is not None:
             actions.send(self._answer(reply))
         self._enter(_ENDED)
-        journal.line(line)
-        journal.record(self._record(result, end, 0, 0))
+        self._count(result)
+        # Who has not even made a request is not served for what it did, or did not in time.
+        is_denied = result in _DENIALS or self._request is None
+        write = journal.denied if is_denied else journal.failed
+        write(line, self._record(result, end, 0, 0))
         self._forget()
         actions.close()
+
+    def _count(self, result: Result) -> None:
+        """A session that ended before its relay; only one that was decided about has used a line."""
+        self._context.tally.ends[result.value] += 1
+        if self._decision is not None:
+            self.use.hits += 1
+
+    @property
+    def use(self) -> Use:
+        """What is counted of the line that decided."""
+        decision = self._decision
+        rule = None if decision is None else decision.rule
+        return self._context.uses["" if rule is None else rule.label]
 
     # Words
 

@@ -1,180 +1,51 @@
-"""Where the daemon writes: classic lines to syslog, a file or stderr; JSON records to a file or stderr.
+"""The daemon's two logs as one process has them: classic lines and JSON records, gathered and written together.
 
-Lines are gathered and written together a few times a second, so that a record costs the data path no system call.
-A target that is slow or dead never blocks: what it does not take waits in a bounded queue, what does not fit is lost,
-counted, and the loss is said in the log itself as soon as the target takes lines again.
+That is done a few times a second, so that a line costs the data path no system call. Where they go is `sinks`, in which
+form `dress`, what becomes of a slow or dead target `outlet`, and of one that breaks `alarm`.
 """
 
 import os
-import select
-import socket
-import stat
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from gateway.config.settings import FACILITIES
-from gateway.errors import StartError
+from gateway.config.settings import FACILITIES, LOG_CLASSES
 from gateway.session.record import Record, json_lines
+from gateway.system.alarm import Alarm, Losses
+from gateway.system.dress import ERROR, NOTICE, Dress, FileDress, JournaldDress, Mark, SyslogDress, visible
+from gateway.system.outlet import QUEUE_BYTES, Outlet
+from gateway.system.repeats import Repeats
+from gateway.system.sinks import SYSLOG_SOCKET, FileSink, JournaldSink, Sink, SyslogSink, open_sink
 
-QUEUE_BYTES = 1 << 20
+__all__ = ["FLUSH_SECONDS", "QUEUE_BYTES", "REPEAT_SECONDS", "FileSink", "Journal", "Sink", "SyslogSink", "open_sink"]
+
 FLUSH_SECONDS = 0.05
-PIPE_CHUNK = select.PIPE_BUF
-"""Up to this much a pipe takes whole or not at all (pipe(7)), so that the lines of several workers stay apart."""
+REPEAT_SECONDS = 30.0
+"""How long lines that go on repeating may be counted before their number is written."""
 
-FILE_CHUNK = 1 << 20
+RECORDS_PART = 256
+"""Records that are encoded at once, for the same reason as `gateway.system.dress.PART`."""
 
-NOTICE, ERROR = 5, 3
-
-
-class Sink(Protocol):
-    """Takes finished lines; returns False for those that it does not take now. Raises OSError when it is broken."""
-
-    #: how many bytes of lines may be put together; 0: one line at a time
-    chunk: int
-
-    def put(self, line: bytes) -> bool:
-        """Write one line, or several, without blocking."""
+Schedule = Callable[[float, Callable[[], None]], object]
 
 
-class FileSink:
-    """A descriptor opened for writing: a file, a terminal, a pipe, a socket.
+class Write(Protocol):
+    """How a session's line is written down, and its record if it ends with the line."""
 
-    A standard error is shared with other processes, and so would be its being non-blocking. A pipe or terminal is
-    therefore opened anew, and a socket asked not to block at each write.
-    """
-
-    def __init__(self, fd: int) -> None:
-        mode = os.fstat(fd).st_mode
-        self.fd = fd
-        self.chunk = PIPE_CHUNK
-        self._write: Callable[[bytes], int] = lambda data: os.write(self.fd, data)
-        #: what a full disk or a short write left of lines that were taken
-        self._rest = b""
-        if stat.S_ISSOCK(mode):
-            self._stream = socket.socket(fileno=os.dup(fd))
-            self._write = lambda data: self._stream.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        elif stat.S_ISFIFO(mode) or os.isatty(fd):
-            self._open_anew(fd)
-        else:
-            self.chunk = FILE_CHUNK
-
-    def _open_anew(self, fd: int) -> None:
-        try:
-            self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        except OSError:
-            # Somebody else's: what poll(2) calls writable takes PIPE_BUF bytes, unless another process is faster.
-            poll = select.poll()
-            poll.register(fd, select.POLLOUT)
-            self._write = lambda data: os.write(fd, data[:PIPE_CHUNK]) if poll.poll(0) else 0
-
-    def put(self, line: bytes) -> bool:
-        """Write lines that belong together. What is taken in part is finished before anything else is."""
-        try:
-            if self._rest:
-                self._rest = self._rest[self._write(self._rest) :]
-                if self._rest:
-                    return False
-            taken = self._write(line)
-            if not taken:
-                return False
-            self._rest = line[taken:]
-        except BlockingIOError:
-            return False
-        return True
-
-
-class SyslogSink:
-    """The host's syslog socket; connected anew when syslogd was restarted."""
-
-    chunk = 0
-
-    def __init__(self, path: str = "/dev/log") -> None:
-        self._path = path
-        self._sock: socket.socket | None = None
-
-    def put(self, line: bytes) -> bool:
-        """Send one datagram."""
-        try:
-            if self._sock is None:
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-                self._sock = sock
-                sock.connect(self._path)
-            self._sock.send(line.rstrip(b"\n"))
-        except BlockingIOError:
-            return False
-        except OSError:
-            if self._sock is not None:
-                self._sock.close()
-                self._sock = None
-            return False
-        return True
-
-
-class Channel:
-    """One sink, the lines that wait for it, and the count of those that were lost."""
-
-    def __init__(self, sink: Sink | None, loss_line: Callable[[int], bytes]) -> None:
-        """``sink`` None writes nowhere; ``loss_line`` words a loss of so many lines."""
-        self._sink = sink
-        self._loss_line = loss_line
-        self._queue: deque[bytes] = deque()
-        self._lost = 0
-
-    def flush(self, lines: bytes) -> bool:
-        """Write what waited and then these lines, each with its line end; whether all of it was taken."""
-        sink = self._sink
-        if sink is None:
-            return True
-        queue = self._queue
-        try:
-            if not queue and not self._lost and len(lines) <= sink.chunk and (not lines or sink.put(lines)):
-                return True
-            queue.extend(lines.splitlines(True))
-            self._put(sink, queue)
-        except OSError:
-            self._lost += len(queue) or lines.count(b"\n")
-            queue.clear()
-        waiting = sum(map(len, queue))
-        while waiting > QUEUE_BYTES:
-            waiting -= len(queue.popleft())
-            self._lost += 1
-        return not queue
-
-    def _put(self, sink: Sink, queue: deque[bytes]) -> None:
-        if queue and self._lost:
-            if not sink.put(self._loss_line(self._lost)):
-                return
-            self._lost = 0
-        while queue:
-            group = _first(queue, sink.chunk)
-            if not sink.put(b"".join(group)):
-                return
-            for _ in group:
-                queue.popleft()
-
-    def forget(self) -> None:
-        """Leave what waits to somebody else."""
-        self._queue.clear()
-        self._lost = 0
-
-
-def _first(queue: Iterable[bytes], chunk: int) -> list[bytes]:
-    """The first line, and those after it that go with it into so many bytes."""
-    group: list[bytes] = []
-    size = 0
-    for line in queue:
-        size += len(line)
-        if group and size > chunk:
-            break
-        group.append(line)
-    return group
+    def __call__(self, text: str, record: Record | None = None) -> None:
+        """As `gateway.session.ports.Journal`."""
 
 
 class Journal:
     """Both logs of one process. Lines and records are only gathered here; `flush` writes them."""
+
+    #: `gateway.session.ports.Journal`. What is not wanted is not even gathered; what is to be done for a line differs
+    #: with the moment, so look them up for each call
+    connected: Callable[[str], None]
+    terminated: Write
+    denied: Write
+    failed: Write
+    record: Callable[[Record], None]
 
     def __init__(
         self,
@@ -182,125 +53,262 @@ class Journal:
         records: Sink | None,
         facility: int = FACILITIES["daemon"],
         wall: Callable[[], float] = time.time,
+        *,
+        classes: Collection[str] = LOG_CLASSES,
+        alarm: Callable[[str], None] | None = None,
+        syslog: str = SYSLOG_SOCKET,
     ) -> None:
-        """Until `attach` every line is written at once. ``wall`` gives seconds since the epoch."""
+        """Until `attach` every line is written at once. ``wall`` gives seconds since the epoch.
+
+        ``classes`` out of `LOG_CLASSES` are the lines of sessions that are written. That the classic log can not be
+        written is said to the socket ``syslog``, and by ``alarm``. To be made before the processes are forked.
+        """
         self._wall = wall
-        self._pid = os.getpid()
-        self._syslog = isinstance(classic, SyslogSink)
         self._facility = facility
-        self._classic = Channel(classic, lambda lost: self._dress([f"{lost} lines were lost"], {0}))
-        self._json = Channel(records, lambda lost: b'{"lost":%d}\n' % lost)
-        #: text still to be dressed with the time of its writing, 50 ms later at most
+        self._alarm = alarm
+        self._last_resort = SyslogSink(syslog)
+        self._sink = classic
+        self._dress = self._dress_of(classic)
+        self._classic_alarm = Alarm(_name_of(classic), self._say_elsewhere, wall)
+        self._json_alarm = Alarm(_name_of(records), self._say, wall)
+        self._classic = None if classic is None else Outlet(classic, self._split, self._loss_line, self._classic_alarm)
+        self._json = None if records is None else Outlet(records, _split, _lost_records, self._json_alarm)
+        self._tail: Outlet | None = None
+        #: text still to be dressed with the time of its writing, and whether that is asked for already
         self._lines: list[str] = []
-        #: the places in it of those that are of the error class
-        self._errors: set[int] = set()
-        self._records: list[Record] | None = None if records is None else []
-        self._schedule: Callable[[float, Callable[[], None]], object] | None = None
         self._scheduled = False
+        self._schedule: Schedule | None = None
+        #: by their places in it, the lines that are more than a session's text
+        self._marks: dict[int, Mark] = {}
+        self._repeats = Repeats()
+        self._repeats_due = False
+        self._records: list[Record] = []
+        self._classes = frozenset(classes)
+        self._choose()
         self._second = 0
         self._stamp = ""
-        self._start = ""
-        self._millisecond = 0
         self._now = ""
+        #: the time for which that is true
+        self._since = self._until = 0.0
 
-    def attach(self, schedule: Callable[[float, Callable[[], None]], object]) -> None:
+    def choose(self, classes: Collection[str]) -> None:
+        """From now on write the lines of sessions that are of these classes, out of `LOG_CLASSES`, and no others."""
+        self._classes = frozenset(classes)
+        self._choose()
+
+    def _choose(self) -> None:
+        """Put in place what has to be done for a line and a record now, and no more; most lines only are appended."""
+        keeps_records = self._json is not None or self._tail is not None
+        write: Write = self._note_both if keeps_records else self._note
+        if isinstance(self._sink, JournaldSink):
+            write = self._note_marked
+        unwanted: Write = self._note_record if keeps_records else _nothing
+        wanted = frozenset() if self._sink is None else self._classes
+        self.connected = _nothing
+        if "connected" in wanted:
+            self.connected = self._lines.append if self._scheduled else self._note
+        self.terminated = write if "connected" in wanted else unwanted
+        self.denied = write if "denied" in wanted else unwanted
+        self.failed = write if "resource" in wanted else unwanted
+        self.record = self._keep if keeps_records else _ignore
+
+    def attach(self, schedule: Schedule) -> None:
         """From now on gather lines, and write them by ``schedule(seconds, function)``.
 
         To be called in the new process after a fork: what waits there is its parent's to write.
         """
-        self._classic.forget()
-        self._json.forget()
+        for outlet in (self._classic, self._json):
+            if outlet is not None:
+                outlet.forget()
+        for alarm in (self._classic_alarm, self._json_alarm):
+            alarm.settle()
         self._lines.clear()
-        self._errors.clear()
+        self._marks.clear()
+        self._repeats.forget()
+        self._repeats_due = False
+        self._records.clear()
+        self._dress = self._dress_of(self._sink)
         self._scheduled = False
         self._schedule = schedule
-        self._pid = os.getpid()
-        self._second = 0
+        self.tail(None)
+
+    # What is written down
 
     def line(self, text: str, level: int = NOTICE) -> None:
-        """A classic line."""
-        if level != NOTICE:
-            self._errors.add(len(self._lines))
-        self._lines.append(text)
-        if not self._scheduled:
-            self._soon()
+        """A line about the daemon itself."""
+        if self._classic is not None:
+            self._marks[len(self._lines)] = Mark(level)
+            self._note(text)
 
     def trouble(self, text: str) -> None:
         """A line of the error class; of several lines one is made."""
         self.line("; ".join(text.splitlines()), ERROR)
 
-    def record(self, record: Record) -> None:
-        """A session's record."""
-        if self._records is not None:
+    def _note(self, text: str, record: Record | None = None) -> None:  # noqa: ARG002
+        self._lines.append(text)
+        if not self._scheduled:
+            self._soon()
+
+    def _note_both(self, text: str, record: Record | None = None) -> None:
+        self._lines.append(text)
+        if record is not None:
             self._records.append(record)
-            if not self._scheduled:
-                self._soon()
+        if not self._scheduled:
+            self._soon()
+
+    def _note_marked(self, text: str, record: Record | None = None) -> None:
+        if record is not None:
+            self._marks[len(self._lines)] = Mark(NOTICE, record)
+            self.record(record)
+        self._note(text)
+
+    def _note_record(self, text: str, record: Record | None = None) -> None:  # noqa: ARG002
+        if record is not None:
+            self._keep(record)
+
+    def _keep(self, record: Record) -> None:
+        self._records.append(record)
+        if not self._scheduled:
+            self._soon()
 
     def timestamp(self) -> str:
         """Now, as RFC 3339 in UTC with milliseconds."""
-        millisecond = int(self._wall() * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
+        now = self._wall()
+        if not self._since <= now < self._until:
+            millisecond = int(now * 1000)
+            self._since, self._until = now, (millisecond + 1) / 1000
             second, rest = divmod(millisecond, 1000)
             if second != self._second:
-                self._tick(second)
+                self._second = second
+                self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._now = f"{self._stamp}.{rest:03d}Z"
         return self._now
 
+    # Targets
+
+    def reopen(self, classic: int | None, records: int | None) -> None:
+        """Go on in these files, opened with `gateway.system.sinks.LOG_FLAGS`; None for a target that is no file.
+
+        The descriptors are the journal's from now on. Raises OSError.
+        """
+        for outlet, fd in ((self._classic, classic), (self._json, records)):
+            if fd is None:
+                continue
+            if outlet is None:
+                os.close(fd)
+            else:
+                outlet.reopen(fd)
+
+    def tail(self, sink: Sink | None) -> None:
+        """Give this one the records too, for as long as it is set; what it does not take is lost as elsewhere."""
+        self._tail = None if sink is None else Outlet(sink, _split, _lost_records, Losses())
+        self._choose()
+
+    @property
+    def lost(self) -> int:
+        """Lines and records that this process has lost since its start."""
+        return self._classic_alarm.lost + self._json_alarm.lost
+
+    @property
+    def lost_by_all(self) -> int:
+        """Those that all processes of the daemon have lost since the first one's start."""
+        return self._classic_alarm.lost_by_all + self._json_alarm.lost_by_all
+
+    # Writing
+
     def flush(self) -> None:
-        """Write what waits; try again later if a target does not take it."""
-        self._scheduled = False
-        lines, self._lines = self._lines, []
-        errors, self._errors = self._errors, set()
-        done = self._classic.flush(self._dress(lines, errors))
-        if self._records is not None:
-            records, self._records = self._records, []
-            done = self._json.flush(json_lines(records)) and done
-        if not done:
-            self._soon()
+        """Write everything that waits, also how often the last line came; what is not taken is tried again later."""
+        self._write(closing=True)
 
     def _soon(self) -> None:
         if self._schedule is not None:
             self._scheduled = True
-            self._schedule(FLUSH_SECONDS, self.flush)
+            self._choose()
+            self._schedule(FLUSH_SECONDS, self._turn)
         elif self._lines or self._records:
-            self.flush()
+            self._turn()
 
-    def _tick(self, second: int) -> None:
-        """Make the texts of a new second."""
-        self._second = second
-        self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        if self._syslog:
-            self._start = f"{time.strftime('%b %e %H:%M:%S', time.localtime(second))} sockd[{self._pid}]: "
+    def _turn(self) -> None:
+        self._write(closing=False)
+
+    def _say_repeats(self) -> None:
+        self._repeats_due = False
+        self._write(closing=True)
+
+    def _write(self, *, closing: bool) -> None:
+        lines, self._lines = self._lines, []
+        marks, self._marks = self._marks, {}
+        self._scheduled = False
+        self._choose()
+        done = self._write_lines(lines, marks, closing)
+        if not self._write_records() or not done:
+            self._soon()
+
+    def _write_lines(self, lines: list[str], marks: dict[int, Mark], closing: bool) -> bool:
+        if self._classic is None:
+            return True
+        folded, kept = self._repeats.fold(visible(lines), marks)
+        if closing:
+            folded = [*folded, *self._repeats.close()]
+        elif self._repeats.count and not self._repeats_due and self._schedule is not None:
+            self._repeats_due = True
+            self._schedule(REPEAT_SECONDS, self._say_repeats)
+        return self._classic.flush(self._dress.blocks(folded, kept))
+
+    def _write_records(self) -> bool:
+        records, self._records = self._records, []
+        starts = range(0, len(records), RECORDS_PART)
+        blocks = [json_lines(records[start : start + RECORDS_PART]) for start in starts]
+        done = self._json is None or self._json.flush(blocks)
+        return (self._tail is None or self._tail.flush(blocks)) and done
+
+    # Words
+
+    def _dress_of(self, sink: Sink | None) -> Dress:
+        if isinstance(sink, SyslogSink):
+            return SyslogDress(self._wall, self._facility)
+        return JournaldDress(self._facility) if isinstance(sink, JournaldSink) else FileDress(self._wall)
+
+    def _split(self, block: bytes) -> list[bytes]:
+        return self._dress.split(block)
+
+    def _loss_line(self, lost: int) -> bytes:
+        return b"".join(self._dress.blocks([f"{lost} lines were lost"], {}))
+
+    def _say(self, text: str, is_error: bool) -> None:
+        """About the JSON log: in the classic one, if that can be written."""
+        if self._classic is None or self._classic_alarm.is_on:
+            self._say_elsewhere(text, is_error)
         else:
-            self._start = f"{self._stamp}Z sockd[{self._pid}]: "
+            self.line(text, ERROR if is_error else NOTICE)
 
-    def _dress(self, lines: Sequence[str], errors: Collection[int]) -> bytes:
-        if not lines:
-            return b""
-        notice = self._head(NOTICE)
-        if not errors or not self._syslog:
-            # Many lines with the same head in one call, as all are but a few.
-            return "".join((notice, f"\n{notice}".join(lines), "\n")).encode()
-        error = self._head(ERROR)
-        return "".join(f"{error if place in errors else notice}{line}\n" for place, line in enumerate(lines)).encode()
-
-    def _head(self, level: int) -> str:
-        second = int(self._wall())
-        if second != self._second:
-            self._tick(second)
-        return f"<{self._facility * 8 + level}>{self._start}" if self._syslog else self._start
+    def _say_elsewhere(self, text: str, is_error: bool) -> None:
+        mark = Mark(ERROR if is_error else NOTICE)
+        for message in SyslogDress(self._wall, self._facility).blocks([text], {0: mark}):
+            self._last_resort.put(message)
+        self._last_resort.close()
+        if self._alarm is not None:
+            try:
+                self._alarm(text)
+            except OSError:
+                pass  # it was the last that could be tried
 
 
-def open_sink(target: str) -> Sink | None:
-    """The sink that a ``[log]`` key names: ``none``, ``stderr``, ``syslog``, or a file's path. Raises StartError."""
-    if target == "none":
-        return None
-    if target == "stderr":
-        return FileSink(sys.stderr.fileno())
-    if target == "syslog":
-        return SyslogSink()
-    try:
-        return FileSink(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640))
-    except OSError as error:
-        raise StartError(f"{target}: cannot open the log: {error.strerror}") from None
+def _nothing(text: str, record: Record | None = None) -> None:
+    """Nobody wants it."""
+
+
+def _ignore(record: Record) -> None:
+    """Nobody wants it."""
+
+
+def _name_of(sink: Sink | None) -> str:
+    return sink.name if isinstance(sink, FileSink) else "the log"
+
+
+def _split(block: bytes) -> list[bytes]:
+    return block.splitlines(True)
+
+
+def _lost_records(lost: int) -> bytes:
+    return b'{"lost":%d}\n' % lost

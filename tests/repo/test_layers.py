@@ -23,7 +23,10 @@ LAYERS = {
 FRIENDS = {("errors", "place"), ("address", "errors"), ("place", "errors")}
 """Imports within the lowest layer."""
 
-THIRD_PARTIES = {"pyroute2": "netlink", "daemon": "system", "msgspec": None, "dns": "dns", "setproctitle": "system"}
+THIRD_PARTIES = {
+    "pyroute2": "netlink", "daemon": "system", "msgspec": None, "dns": "dns", "setproctitle": "system",
+    "prometheus_client": "control",
+}  # fmt: skip
 """Package -> the only room that may import it; None: any room."""
 
 NO_OUTSIDE = {"wire", "config", "policy", "session", "dns", "uplink"}

@@ -1,14 +1,21 @@
 """What the manual pages list, against what the programs have: lines of the log, fields, commands, layers."""
 
+import argparse
 import re
 
+import msgspec
+import pytest
+
 from gateway.address import parse_address
-from gateway.cli.sockctl import COMMANDS
-from gateway.daemon.children import process_name
+from gateway.cli.sockctl import COMMANDS, make_parser
+from gateway.config.settings import ControlSettings, MetricsSettings
+from gateway.control import protocol
+from gateway.daemon.answers import KILLED
 from gateway.daemon.messages import MAX_LISTENERS
 from gateway.netlink.desired import MOST_NETWORKS
 from gateway.policy import access, router
 from gateway.session.record import Record
+from gateway.system.title import short_name
 from gateway.uplink.facts import Facts
 from gateway.uplink.health import Health, Thresholds
 from tests.repo.test_layers import LAYERS
@@ -85,11 +92,89 @@ def test_every_command_of_sockctl_has_its_section() -> None:
     assert {command.upper() for command in COMMANDS} <= set(headings)
 
 
+_SHARED = {"-h", "-s", "-f", "--json", "--user", "--from", "--to", "--rule", "--egress", "--session"}
+"""What WHICH DAEMON and WHICH SESSIONS describe for all commands."""
+
+
+def options_of(name: str) -> set[str]:
+    """One spelling of each option of a command of sockctl, the short one where there are two."""
+    (commands,) = (action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return {action.option_strings[0] for action in commands.choices[name]._actions if action.option_strings}
+
+
+def described(text: str) -> set[str]:
+    """The options that have a paragraph of their own."""
+    heads = re.findall(r"^\.TP\n\.[BIR]+ (.+)$", text, re.MULTILINE)
+    return {word for head in heads for word in re.findall(r"(?<![\w-])--?[A-Za-z]+", head)}
+
+
+def command_section(name: str) -> str:
+    """Of sockctl(8)."""
+    return section("sockctl.8", f".SH {name.upper()}", ".SH ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_described_and_no_other(name: str) -> None:
+    own, shared = described(command_section(name)), _SHARED if name != "explain" else {"-h"}
+    wanted = options_of(name)
+    assert wanted - shared <= own
+    assert {option for option in own if len(option) > 2 or option in ("-n", "-d", "-C", "-v")} <= (
+        wanted | {"--verbose", "-s", "-f"}
+    )
+
+
+def test_the_shared_options_are_described() -> None:
+    text = section("sockctl.8", ".SH WHICH DAEMON", ".SH STATUS")
+    assert described(text) == _SHARED - {"-h"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_its_exit_status(name: str) -> None:
+    assert "\nThe exit status is " in command_section(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        ("status", (protocol.Report, protocol.Totals, protocol.Process, protocol.UplinkRow)),
+        ("sessions", (protocol.Live,)),
+        ("rules", (protocol.RuleUse,)),
+        ("reload", (protocol.Reloaded,)),
+    ],
+)
+def test_every_key_of_an_answer_is_listed(name: str, answers: tuple[type[msgspec.Struct], ...]) -> None:
+    _, found, listed = command_section(name).partition("--json")
+    assert found
+    words = set(re.findall(r"\w+", listed))
+    assert {key for answer in answers for key in answer.__struct_fields__} - words == set()
+
+
+def test_the_tables_of_the_daemon_that_is_asked_are_described_with_their_defaults() -> None:
+    control = section("gateway.toml.5", ".SS [control]", ".SS ")
+    metrics = section("gateway.toml.5", ".SS [metrics]", ".SH ")
+    for text, table in ((control, ControlSettings()), (metrics, MetricsSettings())):
+        keys = re.findall(r'^\.BR (\w+) " = " (.+)$', text, re.MULTILINE)
+        shown = {
+            key: f'"{value}"' if isinstance(value, str) else str(list(value) if value == () else value)
+            for key, value in msgspec.structs.asdict(table).items()
+        }
+        assert dict(keys) == shown
+
+
+def test_the_end_of_a_session_that_was_killed_is_the_one_of_its_record() -> None:
+    assert KILLED in command_section("kill")
+
+
+def test_the_socket_of_the_settings_is_the_one_of_the_pages() -> None:
+    for page in ("sockctl.8", "sockd.8"):
+        assert f".I {ControlSettings().socket}\n" in manual_text(page)
+
+
 def test_the_processes_are_called_as_they_are() -> None:
     text = manual_text("sockd.8")
     for name in ("warden", "worker 1"):
-        assert process_name(name) in text
-    assert process_name("worker 10") == "sockd: worker10"
+        assert short_name(name) in text
+    assert short_name("worker 10") == "sockd: worker10"
     assert "worker10" in text
 
 

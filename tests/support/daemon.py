@@ -1,6 +1,7 @@
 """Starts the real ``sockd`` of this tree with files written for the test, and ends it cleanly.
 
-It goes by what an administrator sees only: files, command line, the ready line, logs, signals, exit status.
+It goes by what an administrator sees only: files, command line, the ready line, logs, the control socket, signals, exit
+status.
 """
 
 import base64
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.control.client import ControlClient
+from gateway.control.protocol import Request
 from tests.support import proc
 from tests.support.waiting import eventually
 
@@ -85,6 +88,11 @@ class Sockd:
         found = eventually(look, within=within)
         assert found, f"no record has {wanted}:\n{_tail(self.records())}"
         return found[-1]
+
+    def control(self, request: Request) -> tuple[list[Any], Any]:
+        """What it answers on its control socket: the rows, and what ended them. Raises ControlError."""
+        with ControlClient.connect(str(self.folder / "control.sock")) as client:
+            return client.ask(request)
 
     def sockets_at_rest(self) -> int:
         """How many sockets it holds, when that has not changed for a tenth of a second."""
@@ -187,7 +195,8 @@ def write_files(
     tables: dict[str, dict[str, object]] = {
         "internal": {"port": 0} | ({"addresses": list(addresses)} if addresses else {}),
         "files": {"access": "sockd.conf"},
-        "sockd": {"workers": workers, "status": "sockd.status"},
+        "sockd": {"workers": workers},
+        "control": {"socket": "control.sock"},
         "log": {"classic": str(folder / "sockd.log"), "json": str(folder / "sockd.json")},
     }
     (folder / "sockd.conf").write_text(rules)

@@ -106,6 +106,8 @@ class Notebook:
 
     def __init__(self) -> None:
         self.done: list[Done] = []
+        #: the class of each line of a session, and its text
+        self.classes: list[tuple[str, str]] = []
 
     @property
     def records(self) -> list[Record]:
@@ -155,8 +157,30 @@ class Notebook:
         self.done.append(Closed())
 
     def line(self, text: str) -> None:
-        """As `Journal`."""
+        """A classic line, of whatever class."""
         self.done.append(Noted(text))
+
+    def connected(self, text: str) -> None:
+        """As `Journal`."""
+        self._classed("connected", text, None)
+
+    def terminated(self, text: str, record: Record) -> None:
+        """As `Journal`."""
+        self._classed("connected", text, record)
+
+    def denied(self, text: str, record: Record | None = None) -> None:
+        """As `Journal`."""
+        self._classed("denied", text, record)
+
+    def failed(self, text: str, record: Record | None = None) -> None:
+        """As `Journal`."""
+        self._classed("resource", text, record)
+
+    def _classed(self, name: str, text: str, record: Record | None) -> None:
+        self.classes.append((name, text))
+        self.line(text)
+        if record is not None:
+            self.record(record)
 
     def record(self, record: Record) -> None:
         """As `Journal`."""

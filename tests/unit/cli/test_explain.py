@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import explain
-from gateway.daemon import configuration
+from gateway.cli import basis, daemon, explain
+from gateway.daemon import host as daemon_host
 from gateway.daemon.messages import Network
-from gateway.daemon.status import StatusFile
 from gateway.net.lookup import LookupFailed
 from gateway.policy.egress import Standing
 from gateway.session.tcp import NO_ROUTE
 from tests.support.daemon import Toml, write_files
-from tests.support.playbook import TIME
 from tests.support.routes import uplink
-from tests.unit.daemon.hosts import HOST
+from tests.unit.cli.fakecontrol import HASH, LOADED, FakeControl, daemon_of, done
+from tests.unit.daemon.hosts import HOST, addresses
 
 RULES = """\
 # who may go where
@@ -30,25 +29,31 @@ permit 10.0.0.0/8 ALL in 80,443 \\
    hours=Mon-Fri/08:00-18:00
 permit 10.0.0.0/8 auth=password method=udp
 """
-Runner = Callable[..., tuple[int, str, str]]
+
+
+class Runner:
+    """Runs ``sockctl explain`` on a ``sockd.conf``; status, output, errors."""
+
+    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self._capsys = capsys
+        path.write_text(RULES)
+
+    def __call__(
+        self, *words: str, source: str = "10.1.2.3", at: str = "Mon 14:30", rules: str | None = None
+    ) -> tuple[int, str, str]:
+        if rules is not None:
+            self.path.write_text(rules)
+        parser = argparse.ArgumentParser()
+        explain.add_arguments(parser)
+        options = parser.parse_args(["-C", str(self.path), "--from", source, "--at", at, *words])
+        return explain.run(options), *self._capsys.readouterr()
 
 
 @pytest.fixture
 def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """Runs ``sockctl explain`` on a ``sockd.conf``; status, output, errors."""
     monkeypatch.setenv("LOCALDOMAIN", "")  # set by the command itself; this gives it back
-    path = tmp_path / "sockd.conf"
-    path.write_text(RULES)
-
-    def start(*words: str, source: str = "10.1.2.3", at: str = "Mon 14:30", rules: str | None = None) -> Any:
-        if rules is not None:
-            path.write_text(rules)
-        parser = argparse.ArgumentParser()
-        explain.add_arguments(parser)
-        options = parser.parse_args(["-C", str(path), "--from", source, "--at", at, *words])
-        return explain.run(options), *capsys.readouterr()
-
-    return start
+    return Runner(tmp_path / "sockd.conf", capsys)
 
 
 def test_a_permitted_address_with_everything_there_is_to_say(command: Runner) -> None:
@@ -56,7 +61,8 @@ def test_a_permitted_address_with_everything_there_is_to_say(command: Runner) ->
     assert (status, errors) == (0, "")
     assert (
         out
-        == """\
+        == f"""\
+rules    {command.path} alone
 request  connect from 10.1.2.3 to 198.51.100.7 port 443 (user 'fred', auth=none, Mon 14:30)
 address  198.51.100.7
   PERMIT: permitted by sockd.conf:6
@@ -81,7 +87,7 @@ def test_a_name_is_shown_before_and_after_its_look_up(command: Runner) -> None:
     status, out, _ = command("--to", "WWW.example.com.:80", "--address", "127.0.0.1", "--address", "192.0.2.9")
     assert status == 0
     lines = out.splitlines()
-    assert lines[1:3] == ["name     www.example.com", "  RESOLVE: sockd.conf:6 could permit it, its addresses decide"]
+    assert lines[2:4] == ["name     www.example.com", "  RESOLVE: sockd.conf:6 could permit it, its addresses decide"]
     assert "  DENY: guard: 127.0.0.1 is loopback, and sockd.conf:6 does not name it" in lines
     assert "  PERMIT: permitted by sockd.conf:6" in lines
 
@@ -250,7 +256,7 @@ Multihomed = Callable[..., tuple[int, str]]
 @pytest.fixture
 def multihomed(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Multihomed:
     """Runs ``sockctl explain`` on a gateway with two uplinks of which the first has IPv6 too; status, output."""
-    monkeypatch.setattr(configuration, "read_kernel", lambda: HOST)
+    monkeypatch.setattr(daemon_host, "read_kernel", lambda: HOST)
 
     def start(
         to: str, *words: str, lines: str | None = LINES, rules: str = "permit ALL ALL\n", default: str = "wan1"
@@ -367,18 +373,20 @@ def test_without_any_line_for_it_the_daemons_words_are_told(multihomed: Multihom
 
 def test_what_the_running_daemon_knows_counts(multihomed: Multihomed, tmp_path: Path) -> None:
     """Both settle: the first is taken, and what is said of it is not said against it."""
-    status = StatusFile(str(tmp_path / "sockd.status"))
     known = (
         uplink("wan1", "192.0.2.10", standing=Standing.SETTLING, cause="link is up"),
         uplink("wan2", "198.51.100.10", standing=Standing.SETTLING, cause="link is up"),
     )
-    status.write(Network(known), TIME)
-    _, output = multihomed("203.0.113.9:80")
-    found = json.loads(multihomed("203.0.113.9:80", "--json")[1])["addresses"][0]["way_out"]
-    status.close()
+    path = write_files(tmp_path, "permit ALL ALL\n", routes=LINES, settings={"external": {"interface": "wan1"}})
+    with daemon_of(path, Network(known)):
+        _, output = multihomed("203.0.113.9:80")
+        found = json.loads(multihomed("203.0.113.9:80", "--json")[1])
+    assert output.splitlines()[0] == "rules    the files as they are now, the uplinks as sockd knows them"
     assert ways(output)[1] == "not by wan2: wan2 is settling: link is up"
-    assert found["egress"]["uplink"] == "wan1"
-    assert found["against"] == [{"word": "wan2", "why": "wan2 is settling: link is up"}]
+    way = found["addresses"][0]["way_out"]
+    assert way["egress"]["uplink"] == "wan1"
+    assert way["against"] == [{"word": "wan2", "why": "wan2 is settling: link is up"}]
+    assert (found["from"]["rules"], found["from"]["uplinks"]) == ("files", "sockd")
 
 
 def test_a_single_homed_server_has_nothing_to_say_of_ways(multihomed: Multihomed) -> None:
@@ -411,3 +419,116 @@ def test_two_words_for_the_way_that_is_taken_are_not_against_it(multihomed: Mult
 def test_a_rule_file_alone_says_nothing_of_ways(command: Runner) -> None:
     status, output, _ = command("--to", "192.0.2.1:80", rules="permit 10.0.0.0/8 ALL via=nowhere\n")
     assert (status, ways(output)) == (0, ["result   PERMIT"])
+
+
+# The daemon's own rules
+
+
+@pytest.fixture
+def asked(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs ``sockctl explain`` by its defaults, on a host whose usual settings are in a folder of the test."""
+    monkeypatch.setattr(daemon_host, "read_kernel", lambda: HOST)
+    monkeypatch.setattr(daemon, "SETTINGS_PATH", str(tmp_path / "gateway.toml"))
+    monkeypatch.setattr(basis, "SETTINGS_PATH", str(tmp_path / "gateway.toml"))
+
+    def start(*words: str, to: str = "203.0.113.9:80") -> tuple[int, list[str], str]:
+        parser = argparse.ArgumentParser()
+        explain.add_arguments(parser)
+        status = explain.run(parser.parse_args(["--from", "10.1.2.3", "--to", to, *words]))
+        output, errors = capsys.readouterr()
+        return status, output.splitlines(), errors
+
+    return start
+
+
+WANS = Network((uplink("wan1", "192.0.2.10"), uplink("wan2", "198.51.100.10", standing=Standing.DOWN)))
+
+
+def test_the_daemons_own_rules_decide_and_a_change_of_the_files_is_told(asked: Any, tmp_path: Path) -> None:
+    path = write_files(tmp_path, "permit ALL ALL\n", routes="wan2,wan1 ALL\n")
+    with daemon_of(path, WANS):
+        same = asked()
+        (tmp_path / "sockd.conf").write_text("deny ALL\n")
+        changed, found = asked(), json.loads("\n".join(asked("--json")[1]))
+        by_files, named = asked("--files"), asked("-f", str(path))
+    assert (same[0], same[2]) == (0, "")
+    loaded = f"rules    as the running sockd has it: configuration 0123456789ab by {path}, loaded {LOADED}"
+    assert same[1][0] == changed[1][0] == loaded
+    assert same[1][1].startswith("request  ")
+    assert changed[0] == 0
+    assert changed[1][1] == (
+        f"note     the files have changed since they were loaded; `sockctl reload` loads them: {tmp_path}/sockd.conf"
+    )
+    assert "  line 1: permit ALL ALL" in changed[1]
+    assert ways("\n".join(changed[1]))[0].startswith(
+        "way out: by wan1 from 192.0.2.10: wan1 by sockd.route:1, because wan2"
+    )
+    assert found["from"]["configuration"] == HASH
+    assert found["from"]["changed"] == [f"{tmp_path}/sockd.conf"]
+    for status, lines, _ in (by_files, named):
+        assert (status, lines[-1]) == (1, "result   DENY")
+        assert lines[0] == "rules    the files as they are now, the uplinks as sockd knows them"
+
+
+def test_the_guard_is_the_daemons_too(asked: Any, tmp_path: Path) -> None:
+    path = write_files(tmp_path, "permit ALL ALL\n", routes="wan1 ALL\n")
+    network = Network(WANS.uplinks, own=addresses("203.0.113.77"))
+    with daemon_of(path, network):
+        assert asked(to="203.0.113.77:80")[0] == 1
+        assert asked(to="203.0.113.78:80")[0] == 0
+    assert asked(to="203.0.113.77:80")[0] == 0
+
+
+def test_passwords_user_files_and_groups_do_not_hinder(asked: Any, tmp_path: Path) -> None:
+    """The daemon tells no passwords; a line may need all the rest."""
+    users = tmp_path / "users"
+    users.write_text("fred\n")
+    path = write_files(
+        tmp_path,
+        f"permit *={users},@root ALL ALL auth=password\n",
+        {"fred": "secret"},
+        routes="wan1 *=@root,fred ALL\n",
+    )
+    with daemon_of(path, WANS) as fake:
+        assert asked("--user", "fred", "--auth", "password")[0] == 0
+        assert asked("--user", "joe", "--auth", "password")[0] == 1
+        users.unlink()
+        status, lines, errors = asked("--user", "fred", "--auth", "password")
+    assert len(fake.asked) == 3
+    assert (status, errors) == (0, "")
+    assert lines[1].endswith(f": {users}")
+
+
+def test_without_a_daemon_the_files_decide_and_that_is_told(asked: Any, tmp_path: Path) -> None:
+    write_files(tmp_path, "permit ALL ALL\n")
+    status, lines, errors = asked()
+    assert (status, errors) == (0, "")
+    assert lines[0].startswith(f"rules    the files as they are now; no sockd answers on {tmp_path}/control.sock: ")
+
+
+def test_a_socket_that_is_named_must_answer(asked: Any, tmp_path: Path) -> None:
+    status, lines, errors = asked("-s", str(tmp_path / "x.sock"))
+    assert (status, lines) == (2, [])
+    assert errors.startswith(f"sockctl explain: no sockd answers on {tmp_path}/x.sock: ")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"files": {}}, id="no text of the settings"),
+        pytest.param({"network": {"uplinks": 1}}, id="no networks"),
+        pytest.param({"configuration": 1}, id="another kind of answer"),
+    ],
+)
+def test_an_answer_that_is_not_understood_is_said(asked: Any, tmp_path: Path, broken: dict[str, Any]) -> None:
+    path = write_files(tmp_path, "permit ALL ALL\n")
+    answer = {"path": str(path), "configuration": HASH, "loaded": LOADED, "network": {}}
+    answer["files"] = {str(path): path.read_text(), str(tmp_path / "sockd.conf"): "deny ALL\n"}
+    with FakeControl(tmp_path / "control.sock", lambda _: [done(answer | broken)]):
+        status, lines, errors = asked("-s", str(tmp_path / "control.sock"))
+        whole = asked() if broken else None
+    assert (status, lines, errors.count("\n")) == (2, [], 1)
+    assert "not understood" in errors
+    assert whole is not None
+    assert whole[0] == 0
+    assert "not understood" in whole[1][0]

@@ -1,8 +1,8 @@
 """``sockctl routes``: what it prints of uplinks and lines, by the daemon that runs or by the interfaces alone."""
 
 import argparse
+import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from gateway.cli import routes
-from gateway.daemon import configuration
+from gateway.daemon import host as daemon_host
 from gateway.daemon.messages import Network
-from gateway.daemon.status import StatusFile
 from gateway.netlink.kernel import KernelRefused
 from gateway.netlink.model import KernelState
 from gateway.policy.egress import Standing, Uplink
 from tests.support.daemon import Toml, write_files
-from tests.support.playbook import TIME
+from tests.unit.cli.fakecontrol import HASH, LOADED, FakeControl, daemon_of, done
 from tests.unit.daemon.hosts import HOST, addresses
 
 LINES = """\
@@ -39,8 +38,7 @@ class Desk:
         self.folder = folder
         self._capsys = capsys
         self.kernel = HOST
-        monkeypatch.setattr(configuration, "read_kernel", lambda: self.kernel)
-        self.status = StatusFile(str(folder / "sockd.status"))
+        monkeypatch.setattr(daemon_host, "read_kernel", lambda: self.kernel)
 
     def write(self, lines: str | None = LINES, rules: str = "permit ALL ALL\n", **settings: Any) -> None:
         """The files."""
@@ -51,34 +49,41 @@ class Desk:
         """Status, output, errors."""
         parser = argparse.ArgumentParser()
         routes.add_arguments(parser)
-        status = routes.run(parser.parse_args(["-f", str(self.folder / "gateway.toml"), *words]))
+        which = () if "-s" in words else ("-f", str(self.folder / "gateway.toml"))
+        status = routes.run(parser.parse_args([*which, *words]))
         return status, *self._capsys.readouterr()
 
-    def text(self) -> list[str]:
+    def daemon(self, *uplinks: Uplink) -> contextlib.AbstractContextManager[FakeControl]:
+        """One that has loaded the files, and knows of these uplinks."""
+        return daemon_of(self.folder / "gateway.toml", Network(uplinks))
+
+    def text(self, *words: str) -> list[str]:
         """The lines of its output, when all is well; blanks in a row as one."""
-        status, output, errors = self.run()
+        status, output, errors = self.run(*words)
         assert (status, errors) == (0, "")
         assert all(line == line.rstrip() for line in output.splitlines())
         return [" ".join(line.split()) for line in output.splitlines()]
 
-    def json(self) -> Any:
+    def json(self, *words: str) -> Any:
         """The object that it prints, when all is well."""
-        status, output, errors = self.run("--json")
+        status, output, errors = self.run("--json", *words)
         assert (status, errors) == (0, "")
         return json.loads(output)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
-    made = Desk(tmp_path, monkeypatch, capsys)
-    yield made
-    made.status.close()
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(tmp_path, monkeypatch, capsys)
+
+
+def no_sockd(desk: Desk) -> str:
+    return f"no sockd answers on {desk.folder}/control.sock: No such file or directory; is it running?"
 
 
 def test_everything_there_is_to_say(desk: Desk) -> None:
     desk.write(external={"interface": ["wan1"]})
     assert desk.text() == [
-        "as the kernel's interfaces are; no running sockd has said what its probes found",
+        f"the files as they are now, the uplinks as the kernel's interfaces are; {no_sockd(desk)}",
         "",
         "UPLINK INTERFACE STATE ADDRESSES WHY",
         "wan1 wan1 up 192.0.2.10 2001:db8:1::10 link is up",
@@ -113,7 +118,13 @@ def test_the_same_as_json(desk: Desk) -> None:
     desk.write("wan1,wan2 *=ops 10.0.0.0/8\nwan2 ALL\n", external={"interface": "wan1"})
     found = desk.json()
     assert found["multihomed"] is True
-    assert found["sockd"] is None
+    assert found["from"] == {
+        "rules": "files",
+        "uplinks": "kernel",
+        "configuration": None,
+        "loaded": None,
+        "changed": [],
+    }
     assert found["uplinks"][0] == {
         "name": "wan1",
         "interface": "wan1",
@@ -194,7 +205,10 @@ def test_uplinks_that_only_a_rule_or_a_table_names_are_shown(desk: Desk) -> None
 
 def test_a_single_homed_server_leaves_it_to_the_kernel(desk: Desk) -> None:
     desk.write(None)
-    assert desk.text() == ["single-homed: the kernel's own routes decide"]
+    assert desk.text() == [
+        f"the files as they are now; {no_sockd(desk)}",
+        "single-homed: the kernel's own routes decide",
+    ]
     assert desk.json() == {"multihomed": False}
 
 
@@ -203,23 +217,51 @@ def test_a_single_homed_server_leaves_it_to_the_kernel(desk: Desk) -> None:
 
 def test_what_the_running_daemon_knows_counts_with_its_probes(desk: Desk) -> None:
     desk.write("wan1,wan2 10.0.0.0/8\n")
-    desk.status.write(Network((WAN1_DOWN, WAN2)), TIME)
-    text = desk.text()
-    assert text[0] == f"as sockd knows them since {TIME}"
+    with desk.daemon(WAN1_DOWN, WAN2):
+        text = desk.text()
+        found = desk.json()
+    path = desk.folder / "gateway.toml"
+    assert text[0] == f"as the running sockd has it: configuration 0123456789ab by {path}, loaded {LOADED}"
     assert text[3] == "wan1 wan1 down 192.0.2.10 no answer to its probes: timed out"
     because = "because wan1 is down: no answer to its probes: timed out"
     assert text[7] == f"sockd.route:1 wan1,wan2 10.0.0.0/8 wan2 from 198.51.100.10, {because}"
-    found = desk.json()
-    assert found["sockd"]["time"] == TIME
-    assert isinstance(found["sockd"]["warden"], int)
+    assert found["from"] == {
+        "rules": "sockd",
+        "uplinks": "sockd",
+        "configuration": HASH,
+        "loaded": LOADED,
+        "changed": [],
+    }
     assert found["routes"][0]["now"]["ipv4"]["uplink"] == "wan2"
+
+
+def test_the_lines_are_those_that_the_daemon_has_and_a_change_is_told(desk: Desk) -> None:
+    desk.write("wan1,wan2 10.0.0.0/8\n")
+    with desk.daemon(WAN1_DOWN, WAN2):
+        desk.write("wan2 203.0.113.0/24\n")
+        text, found = desk.text(), desk.json()
+        by_files = desk.text("--files")
+    changed = f"{desk.folder}/sockd.route"
+    assert text[1] == f"the files have changed since they were loaded; `sockctl reload` loads them: {changed}"
+    assert text[8].startswith("sockd.route:1 wan1,wan2 10.0.0.0/8 ")
+    assert found["from"]["changed"] == [changed]
+    assert by_files[0] == "the files as they are now, the uplinks as sockd knows them"
+    assert by_files[7] == "sockd.route:1 wan2 203.0.113.0/24 wan2 from 198.51.100.10"
+
+
+def test_files_that_are_wrong_by_now_do_not_matter_to_a_daemon(desk: Desk) -> None:
+    desk.write("wan1,wan2 10.0.0.0/8\n")
+    with desk.daemon(WAN1_DOWN, WAN2):
+        (desk.folder / "sockd.route").write_text("bogus\n")
+        assert desk.run()[0] == 0
+        assert desk.run("--files")[0] == 1
 
 
 def test_an_uplink_that_settles_is_used_where_nothing_better_is(desk: Desk) -> None:
     desk.write("wan1,wan2 10.0.0.0/8\nwan1 ALL\n")
     settling = replace(WAN1_DOWN, standing=Standing.SETTLING, cause="link is up")
-    desk.status.write(Network((settling, WAN2)), TIME)
-    text = desk.text()
+    with desk.daemon(settling, WAN2):
+        text = desk.text()
     assert text[3] == "wan1 wan1 settling 192.0.2.10 link is up"
     assert text[7].endswith("wan2 from 198.51.100.10, because wan1 is settling: link is up")
     assert text[8].endswith("IPv4: wan1 from 192.0.2.10")
@@ -227,11 +269,38 @@ def test_an_uplink_that_settles_is_used_where_nothing_better_is(desk: Desk) -> N
 
 def test_a_daemon_that_has_ended_is_not_asked(desk: Desk) -> None:
     desk.write("wan1 10.0.0.0/8\n")
-    desk.status.write(Network((WAN1_DOWN, WAN2)), TIME)
-    desk.status.close()
-    assert desk.text()[0].startswith("as the kernel's interfaces are; ")
-    assert desk.json()["sockd"] is None
+    with desk.daemon(WAN1_DOWN, WAN2):
+        pass
+    assert desk.text()[0].startswith("the files as they are now, the uplinks as the kernel's interfaces are; ")
+    assert desk.json()["from"]["uplinks"] == "kernel"
     assert desk.json()["uplinks"][0]["state"] == "up"
+
+
+def test_a_daemon_with_other_files_that_knows_of_no_uplink_leaves_it_to_the_interfaces(desk: Desk) -> None:
+    desk.write(None)
+    with desk.daemon():
+        assert desk.text()[1] == "single-homed: the kernel's own routes decide"
+        desk.write("wan1 10.0.0.0/8\n")
+        text = desk.text("--files")
+    assert text[0] == "the files as they are now, the uplinks as the kernel's interfaces are"
+    assert text[3].startswith("wan1 wan1 up ")
+
+
+def test_a_socket_that_is_named_must_answer(desk: Desk) -> None:
+    desk.write()
+    assert desk.run("-s", f"{desk.folder}/control.sock") == (1, "", f"sockctl routes: {no_sockd(desk)}\n")
+
+
+def test_a_socket_has_no_files(desk: Desk) -> None:
+    assert desk.run("-s", "/x", "--files") == (2, "", "sockctl routes: --files and -s contradict each other\n")
+
+
+def test_an_answer_that_is_not_understood_is_said_and_the_files_are_taken(desk: Desk) -> None:
+    desk.write("wan1 10.0.0.0/8\n")
+    with FakeControl(desk.folder / "control.sock", lambda _: [done({"path": 1})]):
+        text = desk.text()
+    assert "the answer is not understood" in text[0]
+    assert text[6].startswith("sockd.route:1 wan1 10.0.0.0/8 ")
 
 
 # What is wrong
@@ -249,7 +318,7 @@ def test_a_kernel_that_does_not_answer_is_one_line(desk: Desk, monkeypatch: pyte
         raise KernelRefused("cannot open a netlink socket: Operation not permitted")
 
     desk.write()
-    monkeypatch.setattr(configuration, "read_kernel", refuse)
+    monkeypatch.setattr(daemon_host, "read_kernel", refuse)
     assert desk.run() == (1, "", "sockctl routes: cannot open a netlink socket: Operation not permitted\n")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import sockd
-from gateway.daemon import configuration
+from gateway.daemon import host as daemon_host
 from gateway.netlink.kernel import KernelRefused
 from gateway.netlink.model import KernelState
 from tests.support.daemon import Toml, write_files
@@ -19,7 +19,7 @@ SECOND = "Does not support clients that use Rrcmd().\n"
 @pytest.fixture(autouse=True)
 def _host(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with eth1, wan1 and wan2."""
-    monkeypatch.setattr(configuration, "read_kernel", lambda: HOST)
+    monkeypatch.setattr(daemon_host, "read_kernel", lambda: HOST)
 
 
 class Ran:
@@ -127,7 +127,7 @@ def test_a_kernel_that_does_not_answer_is_one_line(
     def refuse() -> KernelState:
         raise KernelRefused("cannot open a netlink socket: Operation not permitted")
 
-    monkeypatch.setattr(configuration, "read_kernel", refuse)
+    monkeypatch.setattr(daemon_host, "read_kernel", refuse)
     ran = check(tmp_path, capsys, "wan1 ALL\n")
     assert (ran.status, ran.output) == (1, "")
     assert ran.errors == "sockd: cannot open a netlink socket: Operation not permitted\n"

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.address import Address
 from gateway.config.rules import AddressPattern
-from gateway.daemon import configuration
+from gateway.daemon import host as daemon_host
 from gateway.daemon.configuration import load
 from gateway.netlink.model import InterfaceAddress, KernelState
 from gateway.policy.decision import Result
@@ -296,7 +296,7 @@ def pattern(text: str) -> AddressPattern:
 def test_the_inside_of_a_gateway_that_listens_everywhere_is_every_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: str, inside: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(configuration, "read_kernel", lambda: KernelState(addresses=OWN))
+    monkeypatch.setattr(daemon_host, "read_kernel", lambda: KernelState(addresses=OWN))
     found = load(settings(tmp_path, f"addresses = [{addresses}]\n"), print).policy
     assert sorted(map(str, found.guard.inside)) == sorted(map(str, map(pattern, inside)))
     for network in FOUR + SIX:
@@ -306,7 +306,7 @@ def test_the_inside_of_a_gateway_that_listens_everywhere_is_every_network(
 
 
 def test_networks_that_are_written_replace_those_of_a_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(configuration, "read_kernel", lambda: KernelState(addresses=OWN))
+    monkeypatch.setattr(daemon_host, "read_kernel", lambda: KernelState(addresses=OWN))
     found = load(settings(tmp_path, "addresses = ['0.0.0.0']\nnetworks = ['10.1.2.0/24']\n"), print)
     assert found.policy.guard.inside == (pattern("10.1.2.0/24"),)
 

@@ -123,6 +123,84 @@ def test_nothing_is_written_before_access_control() -> None:
     assert lines(PERMIT, Received(greeting(2) + password(b"fred", b"x")), passwords=True) == []
 
 
+# The three classes of the 1992 paper
+
+
+@pytest.mark.parametrize(
+    ("rules", "events", "expected"),
+    [
+        pytest.param(
+            PERMIT,
+            [Received(REQUEST), Connected(), Ended(1, 2)],
+            [("connected", "connected --"), ("connected", "terminated --")],
+            id="a connection and its end",
+        ),
+        pytest.param(DENY, [Received(REQUEST)], [("denied", "refused --")], id="a refusal"),
+        pytest.param(
+            STRICT,
+            [Received(REQUEST), IdentAnswered(None)],
+            [("denied", "refused --"), ("denied", "cannot connect to identd")],
+            id="a refusal for want of an identd",
+        ),
+        pytest.param(
+            LENIENT,
+            [Received(REQUEST), IdentAnswered("mallory")],
+            [("denied", "refused --"), ("denied", "*Alert*")],
+            id="another user",
+        ),
+        pytest.param(
+            LENIENT,
+            [Received(REQUEST), IdentAnswered(None), Connected()],
+            [("resource", "cannot connect to identd"), ("connected", "connected --")],
+            id="no identd, and it goes on",
+        ),
+        pytest.param(PERMIT, [Received(b"\x16")], [("denied", "error -- wrong version")], id="nonsense"),
+        pytest.param(PERMIT, [TimedOut()], [("denied", "error -- timed out")], id="no request in time"),
+        pytest.param(PERMIT, [Received(greeting(9))], [("denied", "error -- no acceptable")], id="no method"),
+        pytest.param(
+            PERMIT,
+            [Received(REQUEST), ConnectFailed(errno.ECONNREFUSED)],
+            [("resource", "failed --")],
+            id="a connection that is refused",
+        ),
+        pytest.param(PERMIT, [Received(REQUEST), TimedOut()], [("resource", "timed-out --")], id="a time limit"),
+        pytest.param(PERMIT, [Received(BIND_REQUEST)], [("resource", "failed -- Bind")], id="what is not served"),
+        pytest.param(
+            "permit ALL ALL : %%\n",
+            [Received(REQUEST)],
+            [("resource", "error -- shell command")],
+            id="a command that is not run",
+        ),
+    ],
+)
+def test_the_class_of_each_line(rules: str, events: list[Event], expected: list[tuple[str, str]]) -> None:
+    play = Playbook(rules)
+    for event in events:
+        event(play)
+    found = play.notebook.classes
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    for (_, text), (_, start) in zip(found, expected, strict=True):
+        assert text.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([Received(greeting(2) + password(b"fred", b"x")), PasswordChecked(False)], id="by RFC 1929"),
+        pytest.param(
+            [Received(http(f"{TARGET}:23", "Proxy-Authorization: Basic ZnJlZDp4")), PasswordChecked(False)],
+            id="by HTTP",
+        ),
+    ],
+)
+def test_a_wrong_password_is_a_denial(events: list[Event]) -> None:
+    play = Playbook(passwords=True)
+    for event in events:
+        event(play)
+    ((name, text),) = play.notebook.classes
+    assert (name, text.startswith("refused -- wrong password")) == ("denied", True)
+
+
 # The record beside the lines: what the fields say when the session ended early
 
 

@@ -1,92 +1,17 @@
-"""The daemon's logs: gathered, never blocking, and what is lost is counted and said."""
+"""The daemon's two logs: gathered, of the classes that are wanted, never blocking; what is lost is counted and said."""
 
-import contextlib
 import errno
-import fcntl
 import json
 import os
-import re
-import select
-import socket
-import stat
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import StartError
-from gateway.session.record import Record, Result, json_lines
-from gateway.system.journal import FLUSH_SECONDS, QUEUE_BYTES, FileSink, Journal, Sink, SyslogSink, open_sink
-
-#: 2026-01-02 03:04:05.678 UTC
-NOW = 1767323045.678
-HEAD = f"2026-01-02T03:04:05Z sockd[{os.getpid()}]: "
-SYSLOG = rf"<(\d+)>[A-Z][a-z]{{2}} [ 123]\d \d\d:\d\d:\d\d sockd\[{os.getpid()}\]: (.*)"
-
-
-def record(number: int = 1) -> Record:
-    return Record(
-        "2026-01-02T03:04:05.678Z", f"t-{number:x}", "10.1.2.3:40000", "socks4", "connect", "fred", "none",
-        "203.0.113.9", "203.0.113.9", 80, "192.0.2.254:40001", None, None,
-        "sockd.conf:1", None, "permitted by sockd.conf:1",
-        Result.CONNECTED, 1, 2, 0.5, "the client closed",
-    )  # fmt: skip
-
-
-class FakeSink:
-    """Takes lines, refuses them, or is broken, as it is told."""
-
-    chunk = 1 << 16
-
-    def __init__(self) -> None:
-        self.taken: list[bytes] = []
-        self.takes = True
-        self.broken: OSError | None = None
-        self.asked = 0
-
-    def put(self, line: bytes) -> bool:
-        """As `Sink`."""
-        self.asked += 1
-        if self.broken is not None:
-            raise self.broken
-        if self.takes:
-            self.taken.append(line)
-        return self.takes
-
-    @property
-    def lines(self) -> list[str]:
-        """The texts of the lines, without their heads."""
-        return [line.split("]: ", 1)[1] for line in b"".join(self.taken).decode().splitlines()]
-
-
-class Schedule:
-    """Keeps what was asked for later."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[float, Callable[[], None]]] = []
-
-    def __call__(self, seconds: float, function: Callable[[], None]) -> None:
-        self.waiting.append((seconds, function))
-
-    def pass_time(self) -> None:
-        """All of it happens now."""
-        waiting, self.waiting = self.waiting, []
-        for _, function in waiting:
-            function()
-
-
-class Desk:
-    """A journal with a schedule, as a worker has it."""
-
-    def __init__(self, classic: Sink | None = None, records: Sink | None = None) -> None:
-        self.journal = Journal(classic, records, wall=lambda: NOW)
-        self.schedule = Schedule()
-        self.journal.attach(self.schedule)
-
+from gateway.session.record import json_lines
+from gateway.system.journal import FLUSH_SECONDS, QUEUE_BYTES, REPEAT_SECONDS, FileSink, Journal
+from gateway.system.sinks import LOG_FLAGS, LOG_MODE, JournaldSink
+from tests.support.logs import HEAD, NOW, NOWHERE, Desk, FakeSink, Journald, Syslogd, hang_up, record
 
 # Words
 
@@ -255,358 +180,406 @@ def test_one_target_does_not_hold_up_the_other() -> None:
     assert len(b"".join(records.taken).splitlines()) == 3
 
 
-# Real files and pipes
+# Classes
 
 
-def test_a_file_is_appended_to(tmp_path: Path) -> None:
-    path = tmp_path / "sockd.log"
-    path.write_text("before\n")
-    sink = open_sink(str(path))
-    assert isinstance(sink, FileSink)
-    Journal(sink, None, wall=lambda: NOW).line("after")
-    assert path.read_text() == f"before\n{HEAD}after\n"
-    os.close(sink.fd)
-
-
-def test_a_new_file_is_not_readable_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "sockd.log"
-    before = os.umask(0)
-    try:
-        sink = open_sink(str(path))
-    finally:
-        os.umask(before)
-    assert isinstance(sink, FileSink)
-    assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
-    assert not os.get_inheritable(sink.fd)
-    os.close(sink.fd)
-
-
-def test_the_names_of_targets() -> None:
-    assert open_sink("none") is None
-    assert isinstance(open_sink("syslog"), SyslogSink)
-    stderr = open_sink("stderr")
-    assert isinstance(stderr, FileSink)
-
-
-def test_a_target_that_can_not_be_opened_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(StartError) as caught:
-        open_sink(str(tmp_path / "missing" / "log"))
-    assert str(caught.value) == f"{tmp_path}/missing/log: cannot open the log: No such file or directory"
-    with pytest.raises(StartError, match="Is a directory"):
-        open_sink(str(tmp_path))
-
-
-def test_a_full_disk_costs_lines_and_nothing_else() -> None:
-    fd = os.open("/dev/full", os.O_WRONLY)
-    desk = Desk(FileSink(fd))
-    for _ in range(3):
-        desk.journal.line("x")
-        desk.schedule.pass_time()
-    os.close(fd)
-
-
-FILLS_UP = """
-import os, resource, sys
-from gateway.system.journal import FileSink, Journal
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-journal = Journal(FileSink(fd), None, wall=lambda: 1767323045.678)
-later = []
-journal.attach(lambda seconds, function: later.append(function))
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-for number in range(40):
-    journal.line(f"line {number:04d}")
-journal.flush()
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-journal.line("space again")
-journal.flush()
-"""
-
-
-def test_a_disk_that_fills_up_within_a_flush_leaves_whole_lines_and_a_true_count(tmp_path: Path) -> None:
-    """A regular file takes a part of what is written when the space ends within it (write(2))."""
-    path = tmp_path / "log"
-    done = subprocess.run([sys.executable, "-c", FILLS_UP, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    texts = path.read_text().splitlines()
-    assert texts[-1].endswith("]: space again")
-    whole = [line for line in texts if re.fullmatch(r"2026-01-02T03:04:05Z sockd\[\d+\]: line \d{4}", line)]
-    lost = [int(found[1]) for line in texts if (found := re.search(r"(\d+) lines were lost", line))]
-    assert len(whole) + sum(lost) == 40
-    torn = [line for line in texts if line.count("2026-01-02T") > 1]
-    assert torn == [], "a line was glued to the rest of a torn one"
-
-
-class SmallPipe:
-    """A pipe of the smallest size; what is read from it, and a sink that writes to it."""
-
-    def __init__(self, capacity: int = 4096) -> None:
-        self.reader, self.writer = os.pipe()
-        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, capacity)
-        os.set_blocking(self.reader, False)
-        self.sink = FileSink(self.writer)
-
-    def read(self) -> bytes:
-        """Everything that is in it now."""
-        data = b""
-        try:
-            while piece := os.read(self.reader, 1 << 16):
-                data += piece
-        except BlockingIOError:
-            pass
-        return data
-
-    def close(self) -> None:
-        """Both ends."""
-        os.close(self.reader)
-        os.close(self.writer)
-
-
-@pytest.fixture
-def pipe() -> Iterator[SmallPipe]:
-    made = SmallPipe()
-    yield made
-    made.close()
-
-
-def test_a_full_pipe_never_blocks_and_loses_nothing_that_fits_the_queue(pipe: SmallPipe) -> None:
-    desk = Desk(pipe.sink)
-    written = [f"line {number:04d} {'x' * 200}" for number in range(200)]
-    started = time.monotonic()
-    for index, text in enumerate(written):
-        desk.journal.line(text)
-        if index % 20 == 19:
-            desk.schedule.pass_time()
-    assert time.monotonic() - started < 5, "the data path waited for a reader"
-    seen = b""
-    for _ in range(1000):
-        seen += pipe.read()
-        if not desk.schedule.waiting:
-            break
-        desk.schedule.pass_time()
-    seen += pipe.read()
-    assert [line.split("]: ", 1)[1] for line in seen.decode().splitlines()] == written
-
-
-def test_what_a_pipe_does_not_take_is_delivered_or_counted(pipe: SmallPipe) -> None:
-    desk = Desk(pipe.sink)
-    for number in range(500):
-        desk.journal.line(f"line {number:04d} {'x' * 100}")
-    desk.schedule.pass_time()
-    seen = b""
-    for _ in range(2000):
-        seen += pipe.read()
-        if not desk.schedule.waiting:
-            break
-        desk.schedule.pass_time()
-    desk.journal.line("the last one")
-    for _ in range(3):
-        desk.schedule.pass_time()
-        seen += pipe.read()
-    texts = seen.decode().splitlines()
-    whole = [line for line in texts if re.fullmatch(re.escape(HEAD) + r"line \d{4} x{100}", line)]
-    lost = [int(found[1]) for line in texts if (found := re.search(r"(\d+) lines were lost", line))]
-    assert len(whole) + sum(lost) == 500
-    assert texts[-1].endswith("]: the last one")
-
-
-def test_a_reader_that_is_slow_but_reads_does_not_slow_the_data_path_down(pipe: SmallPipe) -> None:
-    stopped = threading.Event()
-
-    def read_slowly() -> None:
-        while not stopped.wait(0.2):
-            with contextlib.suppress(BlockingIOError):
-                os.read(pipe.reader, 4096)
-
-    thread = threading.Thread(target=read_slowly, daemon=True)
-    thread.start()
-    desk = Desk(pipe.sink)
-    for _ in range(400):
-        desk.journal.line("x" * 200)
-    started = time.monotonic()
-    desk.schedule.pass_time()
-    took = time.monotonic() - started
-    stopped.set()
-    thread.join()
-    assert took < 2, "to wait for the reader takes four seconds"
-
-
-class AlwaysWritable:
-    """A poll(2) whose answer is out of date: another process has filled the pipe meanwhile."""
-
-    def register(self, fd: int, _events: int = 0) -> None:
-        self._fd = fd
-
-    def poll(self, _timeout: float = 0) -> list[tuple[int, int]]:
-        return [(self._fd, select.POLLOUT)]
-
-
-def test_a_pipe_that_another_process_has_just_filled_never_blocks(
-    pipe: SmallPipe, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        pytest.param(["denied", "connected", "resource"], ["connected", "terminated", "denied", "failed"], id="all"),
+        pytest.param(["connected"], ["connected", "terminated"], id="connections"),
+        pytest.param(["denied"], ["denied"], id="what was denied"),
+        pytest.param(["resource"], ["failed"], id="what failed"),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_the_classes_say_which_lines_of_sessions_are_written_and_every_record_is(
+    classes: list[str], expected: list[str]
 ) -> None:
-    """Workers share their standard error; between the look and the writing each other one may write."""
-    monkeypatch.setattr(select, "poll", AlwaysWritable)
-    sink = FileSink(pipe.writer)
-    assert sink.put(b"x" * 4096)
-    thread = threading.Thread(target=sink.put, args=(b"y" * 100,), daemon=True)
-    thread.start()
-    thread.join(5)
-    blocked = thread.is_alive()
-    pipe.read()
-    thread.join()
-    assert not blocked
+    desk = Desk(classic := FakeSink(), records := FakeSink(), classes=classes)
+    journal = desk.journal
+    journal.connected("connected")
+    journal.terminated("terminated", record(1))
+    journal.denied("denied", record(2))
+    journal.failed("failed", record(3))
+    journal.record(record(4))
+    journal.line("ready")
+    journal.trouble("trouble")
+    desk.schedule.pass_time()
+    assert classic.lines == [*expected, "ready", "trouble"]
+    assert sessions(records) == ["t-1", "t-2", "t-3", "t-4"]
 
 
-def test_a_pipe_whose_reader_is_gone_costs_lines_only() -> None:
-    reader, writer = os.pipe()
-    desk = Desk(FileSink(writer))
-    os.close(reader)
-    for _ in range(3):
-        desk.journal.line("x")
+def sessions(sink: FakeSink) -> list[str]:
+    return [json.loads(line)["session"] for line in b"".join(sink.taken).splitlines()]
+
+
+def test_other_classes_count_from_the_next_line_on() -> None:
+    desk = Desk(sink := FakeSink(), classes=["denied"])
+    desk.journal.denied("one")
+    desk.journal.connected("two")
+    desk.journal.choose(["connected"])
+    desk.journal.denied("three")
+    desk.journal.connected("four")
+    desk.schedule.pass_time()
+    desk.journal.connected("five")
+    desk.schedule.pass_time()
+    assert sink.lines == ["one", "four", "five"]
+
+
+def test_a_line_that_nobody_wants_is_not_even_gathered() -> None:
+    desk = Desk(FakeSink(), classes=[])
+    desk.journal.connected("x")
+    desk.journal.terminated("x", record())
+    desk.journal.denied("x")
+    desk.journal.record(record())
+    assert desk.schedule.waiting == []
+    silent = Desk(None, None)
+    silent.journal.connected("x")
+    silent.journal.line("x")
+    assert silent.schedule.waiting == []
+
+
+def test_lines_of_all_kinds_keep_their_order() -> None:
+    """Also those that are noted while a flush is due already, which goes by another way."""
+    desk = Desk(sink := FakeSink(), FakeSink())
+    for number in range(3):
+        desk.journal.connected(f"connected {number}")
+        desk.journal.terminated(f"terminated {number}", record())
+        desk.journal.line(f"line {number}")
+        desk.journal.connected(f"another {number}")
         desk.schedule.pass_time()
-    os.close(writer)
+    words = ("connected", "terminated", "line", "another")
+    assert sink.lines == [f"{word} {number}" for number in range(3) for word in words]
 
 
-ANOTHERS = """
-import os, sys
-from gateway.system.journal import FileSink, Journal
-reader, writer = os.pipe()
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
-Journal(FileSink(writer), None, wall=lambda: 1767323045.678).line("seen")
-sys.stdout.write(os.read(reader, 1000).decode())
-"""
+def test_many_lines_and_records_at_once_are_all_written() -> None:
+    """They are put together in parts."""
+    desk = Desk(classic := FakeSink(), records := FakeSink())
+    for number in range(1300):
+        desk.journal.terminated(f"{number}", record(number))
+    desk.schedule.pass_time()
+    assert classic.lines == [f"{number}" for number in range(1300)]
+    assert sessions(records) == [f"t-{number:x}" for number in range(1300)]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; run it as root")
-def test_a_pipe_that_another_user_made_can_be_written_to() -> None:
-    """``sudo -u gateway sockd -d 2>&1 | tee log``, and most containers: what is open can not be opened again."""
-    done = subprocess.run([sys.executable, "-c", ANOTHERS], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("]: seen\n")
+# Repeated lines
 
 
-# The host's syslog
+def test_a_line_that_repeats_is_written_once_and_its_number_when_another_comes() -> None:
+    desk = Desk(sink := FakeSink())
+    for text in ("a", "b", "b", "b", "a", "a", "c"):
+        desk.journal.denied(text)
+    desk.schedule.pass_time()
+    assert sink.lines == ["a", "b", "last line repeated 2 times", "a", "last line repeated 1 time", "c"]
 
 
-class Syslogd:
-    """The other end of /dev/log."""
+def test_repetitions_are_counted_over_many_flushes() -> None:
+    desk = Desk(sink := FakeSink())
+    for _ in range(5):
+        desk.journal.denied("a")
+        desk.schedule.pass_time()
+    assert sink.lines == ["a"]
+    desk.journal.denied("b")
+    desk.schedule.pass_time()
+    assert sink.lines == ["a", "last line repeated 4 times", "b"]
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self._sock: socket.socket | None = None
 
-    def start(self) -> None:
-        """Listen, as after a boot."""
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sock.bind(self.path)
-        self._sock.setblocking(False)
+def test_while_they_go_on_their_number_is_written_after_a_while_and_counted_anew() -> None:
+    desk = Desk(sink := FakeSink())
+    for count in (3, 2):
+        for _ in range(count):
+            desk.journal.denied("a")
+            desk.schedule.pass_time()
+        assert [seconds for seconds, _ in desk.schedule.waiting] == [REPEAT_SECONDS], "one timer, however many come"
+        desk.schedule.pass_time(REPEAT_SECONDS)
+    assert sink.lines == ["a", "last line repeated 2 times", "last line repeated 2 times"]
+    assert desk.schedule.waiting == []
 
-    def stop(self) -> None:
-        """Be gone."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-            os.unlink(self.path)
 
-    def read(self) -> list[tuple[int, str]]:
-        """Priority and text of what came."""
-        assert self._sock is not None
-        found: list[tuple[int, str]] = []
-        while True:
-            try:
-                line = self._sock.recv(1 << 16).decode()
-            except BlockingIOError:
-                return found
-            parts = re.fullmatch(SYSLOG, line)
-            assert parts, line
-            found.append((int(parts[1]), parts[2]))
+def test_the_last_flush_says_what_was_counted() -> None:
+    desk = Desk(sink := FakeSink())
+    for _ in range(3):
+        desk.journal.denied("a")
+    desk.journal.flush()
+    assert sink.lines == ["a", "last line repeated 2 times"]
+    desk.schedule.pass_time(REPEAT_SECONDS)
+    assert sink.lines == ["a", "last line repeated 2 times"], "not said twice"
+
+
+def test_what_the_daemon_says_of_itself_is_never_folded_and_ends_a_repetition() -> None:
+    desk = Desk(sink := FakeSink())
+    for text in ("reloaded", "reloaded"):
+        desk.journal.line(text)
+    desk.journal.denied("reloaded")
+    desk.journal.denied("reloaded")
+    desk.journal.trouble("x")
+    desk.journal.denied("reloaded")
+    desk.schedule.pass_time()
+    assert sink.lines == ["reloaded", "reloaded", "reloaded", "last line repeated 1 time", "x", "reloaded"]
+
+
+def test_records_of_folded_lines_are_each_their_own() -> None:
+    desk = Desk(classic := FakeSink(), records := FakeSink())
+    for number in range(4):
+        desk.journal.denied("refused", record(number))
+    desk.journal.flush()
+    assert classic.lines == ["refused", "last line repeated 3 times"]
+    assert sessions(records) == ["t-0", "t-1", "t-2", "t-3"]
+
+
+def test_entries_of_journald_with_a_record_are_not_folded(tmp_path: Path) -> None:
+    journald = Journald(tmp_path / "socket")
+    journald.start()
+    sink = JournaldSink(journald.path)
+    desk = Desk(sink)
+    for number in range(2):
+        desk.journal.denied("refused", record(number))
+    for _ in range(3):
+        desk.journal.failed("no identd")
+    desk.journal.flush()
+    found = [(entry["MESSAGE"], entry.get("SOCKD_SESSION")) for entry in journald.read()]
+    hang_up(journald, sink)
+    assert found == [
+        ("refused", "t-0"),
+        ("refused", "t-1"),
+        ("no identd", None),
+        ("last line repeated 2 times", None),
+    ]
+
+
+# What no line may hold
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("a\nb", "a\\x0ab", id="a line end"),
+        pytest.param("a\r\x1b[31m\0\x7f", "a\\x0d\\x1b[31m\\x00\\x7f", id="control bytes"),
+        pytest.param("a\x85\u2028\u202e", "a\\x85\\u2028\\u202e", id="line ends and directions of Unicode"),
+        pytest.param("/etc/caf\udce9", "/etc/caf\\udce9", id="a byte that is no UTF-8"),
+        pytest.param('a \\x20 "b" é', 'a \\x20 "b" é', id="what can be seen stays, escapes too"),
+    ],
+)
+def test_a_line_is_one_line_whatever_it_is_given(text: str, shown: str) -> None:
+    desk = Desk(sink := FakeSink())
+    desk.journal.line(f"before {text}")
+    desk.journal.denied(text)
+    desk.journal.connected("clean")
+    desk.schedule.pass_time()
+    assert sink.lines == [f"before {shown}", shown, "clean"]
+
+
+# Losses, and alarms
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_was_lost_is_counted_for_this_process_and_for_all() -> None:
+    desk = Desk(classic := FakeSink(), records := FakeSink())
+    classic.broken = records.broken = FULL
+    for number in range(3):
+        desk.journal.terminated(f"x{number}", record(number))
+    assert desk.journal.lost == 0
+    desk.schedule.pass_time()
+    assert (desk.journal.lost, desk.journal.lost_by_all) == (6, 6)
+    desk.journal.attach(desk.schedule)
+    assert (desk.journal.lost, desk.journal.lost_by_all) == (0, 6), "a new process"
+
+
+def test_a_full_disk_under_the_records_is_one_line_of_the_classic_log() -> None:
+    desk = Desk(classic := FakeSink(), full := FileSink(os.open("/dev/full", LOG_FLAGS), "/var/log/sockd.json"))
+    for number in range(5):
+        desk.journal.record(record(number))
+        desk.schedule.pass_time()
+    desk.schedule.pass_time()
+    full.close()
+    assert classic.lines == [
+        "/var/log/sockd.json: No space left on device; what can not be written is lost and counted"
+    ]
+
+
+def test_that_records_can_be_written_again_is_said_with_what_was_lost() -> None:
+    desk = Desk(classic := FakeSink(), records := FakeSink())
+    records.broken = FULL
+    for number in range(5):
+        desk.journal.record(record(number))
+        desk.schedule.pass_time()
+    records.broken = None
+    for _ in range(3):
+        desk.now += 1.0
+        desk.journal.record(record(9))
+        desk.schedule.pass_time()
+    desk.schedule.pass_time()
+    assert classic.lines[1:] == ["the log: can be written again; 5 lines were lost meanwhile"]
+
+
+def test_a_disk_that_is_full_every_other_moment_is_news_once_in_a_while() -> None:
+    desk = Desk(classic := FakeSink(), records := FakeSink())
+    for number in range(100):
+        records.broken = FULL if number % 2 == 0 else None
+        desk.journal.record(record(number))
+        desk.schedule.pass_time()
+        desk.now += 0.01
+    desk.schedule.pass_time()
+    assert len(classic.lines) == 1
 
 
 @pytest.fixture
 def syslogd(tmp_path: Path) -> Iterator[Syslogd]:
-    made = Syslogd(tmp_path / "log")
+    made = Syslogd(tmp_path / "syslog")
     made.start()
     yield made
     made.stop()
 
 
-@pytest.fixture
-def desk(syslogd: Syslogd) -> Iterator[Desk]:
-    sink = SyslogSink(syslogd.path)
-    yield Desk(sink)
-    hang_up(syslogd, sink)
+def test_a_full_disk_under_the_classic_log_is_said_to_syslog_and_by_the_callable(syslogd: Syslogd) -> None:
+    said: list[str] = []
+    full = FileSink(os.open("/dev/full", LOG_FLAGS), "/var/log/sockd.log")
+    desk = Desk(full, alarm=said.append, syslog=syslogd.path)
+    for _ in range(5):
+        desk.journal.denied("x")
+        desk.schedule.pass_time()
+    full.close()
+    text = "/var/log/sockd.log: No space left on device; what can not be written is lost and counted"
+    assert syslogd.read() == [(27, text)]
+    assert said == [text]
 
 
-def hang_up(syslogd: Syslogd, sink: SyslogSink) -> None:
-    """A sink lives as long as its process; it lets its socket go when nobody listens."""
-    syslogd.stop()
-    assert not sink.put(b"x")
-
-
-def test_each_line_is_a_datagram_of_its_class(syslogd: Syslogd, desk: Desk) -> None:
-    desk.journal.line("refused -- Connect")
-    desk.journal.trouble("Unable to open userfile (/etc/x)")
-    desk.schedule.pass_time()
-    assert syslogd.read() == [(29, "refused -- Connect"), (27, "Unable to open userfile (/etc/x)")]
-
-
-def test_an_error_that_a_fork_finds_waiting_leaves_no_mark_on_the_lines_of_the_child(
-    syslogd: Syslogd, desk: Desk
-) -> None:
-    desk.journal.trouble("of the parent")
-    desk.journal.attach(desk.schedule)
-    desk.journal.line("of the child")
-    desk.journal.trouble("an error of the child")
-    desk.schedule.pass_time()
-    assert syslogd.read() == [(29, "of the child"), (27, "an error of the child")]
-
-
-@pytest.mark.parametrize(("facility", "priority"), [(0, 5), (3, 29), (16, 133), (23, 189)])
-def test_the_facility(syslogd: Syslogd, facility: int, priority: int) -> None:
-    sink = SyslogSink(syslogd.path)
-    Journal(sink, None, facility, wall=lambda: NOW).line("x")
-    assert syslogd.read() == [(priority, "x")]
-    hang_up(syslogd, sink)
-
-
-def test_a_restarted_syslogd_gets_every_line(syslogd: Syslogd, desk: Desk) -> None:
-    desk.journal.line("before")
-    desk.schedule.pass_time()
-    assert syslogd.read() == [(29, "before")]
-    syslogd.stop()
+def test_when_both_logs_are_on_a_full_disk_both_are_said_where_it_can_be_seen(syslogd: Syslogd) -> None:
+    desk = Desk(classic := FakeSink(), records := FakeSink(), syslog=syslogd.path)
+    classic.broken = records.broken = FULL
     for number in range(3):
-        desk.journal.line(f"meanwhile {number}")
+        desk.journal.terminated("x", record(number))
         desk.schedule.pass_time()
-    syslogd.start()
-    desk.schedule.pass_time()
-    desk.schedule.pass_time()
-    assert syslogd.read() == [(29, f"meanwhile {number}") for number in range(3)]
+    assert [priority for priority, _ in syslogd.read()] == [27, 27]
 
 
-def test_a_host_without_syslogd_costs_nothing_but_lines(tmp_path: Path) -> None:
-    desk = Desk(SyslogSink(str(tmp_path / "nothing")))
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(10):
-        desk.journal.line("x")
+def test_an_alarm_without_a_classic_log_goes_to_syslog(syslogd: Syslogd) -> None:
+    desk = Desk(None, records := FakeSink(), syslog=syslogd.path)
+    records.broken = FULL
+    desk.journal.record(record())
+    desk.schedule.pass_time()
+    assert len(syslogd.read()) == 1
+
+
+def test_an_alarm_that_can_not_be_said_anywhere_costs_nothing_else() -> None:
+    def broken(_text: str) -> None:
+        raise BrokenPipeError
+
+    desk = Desk(sink := FakeSink(), alarm=broken)
+    sink.broken = FULL
+    desk.journal.line("x")
+    desk.schedule.pass_time()
+    assert desk.journal.lost == 1
+
+
+def test_before_it_is_attached_an_alarm_is_said_at_once() -> None:
+    classic, records = FakeSink(), FakeSink()
+    journal = Journal(classic, records, wall=lambda: NOW, syslog=NOWHERE)
+    records.broken = FULL
+    journal.record(record())
+    assert classic.lines == ["the log: No space left on device; what can not be written is lost and counted"]
+
+
+# Reopening
+
+
+def test_reopened_files_get_what_comes_after(tmp_path: Path) -> None:
+    paths = [tmp_path / "classic", tmp_path / "json"]
+    sinks = [FileSink(opened(path), str(path)) for path in paths]
+    desk = Desk(*sinks)
+    desk.journal.terminated("old", record(1))
+    desk.schedule.pass_time()
+    for path in paths:
+        path.rename(f"{path}.1")
+    desk.journal.reopen(*map(opened, paths))
+    desk.journal.terminated("new", record(2))
+    desk.schedule.pass_time()
+    for sink in sinks:
+        sink.close()
+    assert paths[0].read_text() == f"{HEAD}new\n"
+    assert paths[1].read_bytes() == json_lines([record(2)])
+
+
+def opened(path: Path) -> int:
+    return os.open(path, LOG_FLAGS, LOG_MODE)
+
+
+def test_targets_that_are_no_files_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "json"
+    sink = FileSink(opened(path), str(path))
+    desk = Desk(classic := FakeSink(), sink)
+    desk.journal.reopen(None, opened(path))
+    desk.journal.terminated("x", record(1))
+    desk.schedule.pass_time()
+    sink.close()
+    assert classic.lines == ["x"]
+    assert path.read_bytes() == json_lines([record(1)])
+
+
+def test_a_descriptor_for_a_target_that_is_none_is_closed(tmp_path: Path) -> None:
+    fd = opened(tmp_path / "log")
+    Desk(FakeSink(), None).journal.reopen(fd, None)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    fd = opened(tmp_path / "log")
+    Desk(None, FakeSink()).journal.reopen(None, fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+# The operator's look at the records
+
+
+def test_records_go_to_a_second_reader_for_as_long_as_there_is_one() -> None:
+    desk = Desk(FakeSink(), records := FakeSink())
+    tail = FakeSink()
+    for number, sink in ((1, None), (2, tail), (3, tail), (4, None)):
+        desk.journal.tail(sink)
+        desk.journal.record(record(number))
         desk.schedule.pass_time()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert sessions(records) == ["t-1", "t-2", "t-3", "t-4"]
+    assert sessions(tail) == ["t-2", "t-3"]
 
 
-def test_a_syslogd_that_does_not_read_never_blocks_and_gets_it_later(syslogd: Syslogd, desk: Desk) -> None:
-    started = time.monotonic()
-    for number in range(2000):
-        desk.journal.line(f"{number}")
+@pytest.mark.parametrize("classic", [FakeSink(), None])
+def test_they_do_also_if_nobody_else_wants_them(classic: FakeSink | None) -> None:
+    desk = Desk(classic, None, classes=["denied"])
+    desk.journal.record(record(1))
+    desk.journal.tail(tail := FakeSink())
+    desk.journal.terminated("x", record(2))
+    desk.journal.denied("x", record(3))
     desk.schedule.pass_time()
-    assert time.monotonic() - started < 5
-    seen = []
-    for _ in range(2000):
-        seen += syslogd.read()
-        if not desk.schedule.waiting:
-            break
-        desk.schedule.pass_time()
-    seen += syslogd.read()
-    assert [text for _, text in seen] == [f"{number}" for number in range(2000)]
+    desk.journal.tail(None)
+    desk.journal.record(record(4))
+    assert sessions(tail) == ["t-2", "t-3"]
+    assert desk.schedule.waiting == []
+
+
+def test_a_reader_that_does_not_read_or_has_gone_does_not_disturb_the_logs() -> None:
+    desk = Desk(None, records := FakeSink())
+    tail = FakeSink()
+    desk.journal.tail(tail)
+    tail.takes = False
+    desk.journal.record(record(1))
+    desk.schedule.pass_time()
+    tail.broken = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    desk.journal.record(record(2))
+    desk.schedule.pass_time()
+    assert sessions(records) == ["t-1", "t-2"]
+    assert desk.journal.lost == 0, "the logs have lost nothing"
+    assert desk.schedule.waiting == []
+
+
+def test_a_new_process_has_no_reader_of_its_parent() -> None:
+    desk = Desk(None, None)
+    desk.journal.tail(tail := FakeSink())
+    desk.journal.attach(desk.schedule)
+    desk.journal.record(record(1))
+    assert desk.schedule.waiting == []
+    assert tail.taken == []
 
 
 # Processes
@@ -635,3 +608,22 @@ def test_a_line_that_waits_is_not_written_by_every_child_too(tmp_path: Path) -> 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [line.split("]: ", 1)[1] for line in out.read_text().splitlines()] == ["of the child"]
     assert f"sockd[{child}]" in out.read_text(), "a line names the process that wrote it"
+
+
+def test_of_all_processes_one_says_that_a_disk_is_full_and_all_losses_are_known(syslogd: Syslogd) -> None:
+    full = FileSink(os.open("/dev/full", LOG_FLAGS), "/var/log/sockd.log")
+    journal = Journal(full, None, wall=lambda: NOW, syslog=syslogd.path)
+    for _ in range(3):
+        child = os.fork()
+        if not child:
+            try:
+                journal.attach(lambda _seconds, _function: None)
+                journal.denied("a")
+                journal.denied("b")
+                journal.flush()
+            finally:
+                os._exit(journal.lost)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    full.close()
+    assert (journal.lost, journal.lost_by_all) == (0, 6)
+    assert len(list(syslogd.datagrams())) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.cli.listing import Listing
+from gateway.config.listing import Listing
 from gateway.place import Place
 
 LISTING = Listing.of("# one\n\tpermit ALL  # all\ndeny \\\n  ALL\nlast", "/etc/sockd.conf")

@@ -1,0 +1,1 @@
+"""The operator's socket and the metrics: what is asked of a running daemon, and what it answers."""

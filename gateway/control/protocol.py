@@ -1,0 +1,302 @@
+"""What is said on the control socket: one JSON object a line, each way, checked by these types.
+
+A request is one line, tagged by ``command``. It is answered by any number of lines ``{"row": ...}``, where the command
+has rows, and then by one line ``{"done": ...}`` or ``{"error": "..."}``; then the next request may follow. Every line
+has ``"v": 1``: the number grows when the meaning of a key changes, and whoever speaks another one is told so.
+sockctl(8) lists the commands; ``--json`` there prints these very objects.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.errors import GatewayError
+
+VERSION = 1
+
+MAX_REQUEST = 1 << 16
+"""Bytes of a request line."""
+
+MAX_ROWS = 10_000
+"""How many sessions one answer lists at most."""
+
+
+class Filter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which sessions are meant; what is empty is not asked for, and what is written must all hold."""
+
+    #: its id, as the log and ``sockctl sessions`` show it
+    session: str = ""
+    #: the user's name
+    user: str = ""
+    #: the client: an address or a prefix such as ``10.0.0.0/8``
+    source: str = ""
+    #: an address, a prefix, a name, or ``.example.com`` for the name and all below; with ``:port`` or alone ``:443``
+    destination: str = ""
+    #: the line of ``sockd.conf`` that permitted it: ``sockd.conf:17``, or ``17``
+    rule: str = ""
+    #: the uplink or the outgoing address
+    egress: str = ""
+
+
+class Status(Struct, frozen=True, tag_field="command", tag="status", forbid_unknown_fields=True):
+    """How the daemon is: ``done`` holds a `Report`."""
+
+
+class Sessions(Struct, frozen=True, tag_field="command", tag="sessions", forbid_unknown_fields=True):
+    """The sessions of now: each row is a `Live`, ``done`` a `Listed`."""
+
+    filter: Filter = Filter()
+    #: ``bytes`` or ``age``: the most, or the oldest, first
+    sort: str = "age"
+    limit: int = 1000
+
+
+class Kill(Struct, frozen=True, tag_field="command", tag="kill", forbid_unknown_fields=True):
+    """End these sessions: ``done`` holds ``{"killed": N}``. An empty filter is refused."""
+
+    filter: Filter = Filter()
+
+
+class Rules(Struct, frozen=True, tag_field="command", tag="rules", forbid_unknown_fields=True):
+    """What each line of sockd.conf was used for: each row is a `RuleUse`."""
+
+
+class Loaded(Struct, frozen=True, tag_field="command", tag="configuration", forbid_unknown_fields=True):
+    """The files as the daemon has them, passwords apart: ``done`` holds a `Configured`."""
+
+
+class Reload(Struct, frozen=True, tag_field="command", tag="reload", forbid_unknown_fields=True):
+    """Read all files anew: ``done`` holds a `Reloaded`; an error has every mistake, a line each."""
+
+    #: end the live sessions that the new rules deny
+    recheck: bool = False
+
+
+class Drain(Struct, frozen=True, tag_field="command", tag="drain", forbid_unknown_fields=True):
+    """Accept nobody any more, and end when the last session has: rows ``{"sessions": N}`` on the way."""
+
+    #: after so many seconds what is left is ended; 0: never
+    timeout: float = 0.0
+
+
+class Tail(Struct, frozen=True, tag_field="command", tag="tail", forbid_unknown_fields=True):
+    """The records of sessions as they end, each a row, until the connection is closed.
+
+    A row ``{"lost": N}`` tells of records that the reader was too slow for.
+    """
+
+    filter: Filter = Filter()
+
+
+class Metrics(Struct, frozen=True, tag_field="command", tag="metrics", forbid_unknown_fields=True):
+    """The metrics in the text format of Prometheus: ``done`` holds ``{"text": ...}``."""
+
+
+Request = Status | Sessions | Kill | Rules | Loaded | Reload | Drain | Tail | Metrics
+
+
+# What is answered
+
+
+class Totals(Struct, frozen=True):
+    """Sums of all workers since the daemon started, those of dead workers included; rates over the last seconds."""
+
+    #: sessions of now, and how many there is room for
+    sessions: int = 0
+    room: int = 0
+    #: clients that were accepted, and what became of the sessions
+    accepted: int = 0
+    connected: int = 0
+    refused: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    error: int = 0
+    #: bytes client to target and target to client
+    sent: int = 0
+    received: int = 0
+    #: log lines and records that no target took
+    lost: int = 0
+    accepted_per_second: float = 0.0
+    sent_per_second: float = 0.0
+    received_per_second: float = 0.0
+
+
+class Process(Struct, frozen=True):
+    """One process of the daemon, and what it may do (credentials(7), capabilities(7), seccomp(2), landlock(7))."""
+
+    name: str
+    #: 0: it does not run at this moment
+    pid: int
+    user: int
+    groups: tuple[int, ...]
+    capabilities: tuple[str, ...]
+    no_new_privs: bool
+    #: ``on``, or ``off: why``
+    seccomp: str
+    #: ``ABI 7``, or ``off: why``
+    landlock: str
+    #: how often it was started again
+    restarts: int = 0
+    sessions: int = 0
+
+
+class UplinkRow(Struct, frozen=True):
+    """An uplink as it stands."""
+
+    name: str
+    interface: str
+    #: ``up``, ``down`` or what else `gateway.policy.egress.Standing` has
+    state: str
+    addresses: tuple[str, ...]
+    why: str
+
+
+class Report(Struct, frozen=True):
+    """The answer to `Status`."""
+
+    version: str
+    pid: int
+    #: when the daemon started and the files were loaded last, RFC 3339 in UTC
+    started: str
+    loaded: str
+    #: of the texts of all files: 64 hexadecimal digits (SHA-256)
+    configuration: str
+    #: the settings file
+    path: str
+    multihomed: bool
+    draining: bool
+    listening: tuple[str, ...]
+    totals: Totals
+    processes: tuple[Process, ...]
+    uplinks: tuple[UplinkRow, ...]
+    #: what the administrator should look at, a line each; empty when all is well
+    troubles: tuple[str, ...] = ()
+
+
+class Live(Struct, frozen=True, gc=False):
+    """One session of now; the fields are those of a `gateway.session.record.Record`, as far as they are known."""
+
+    session: str
+    worker: int
+    #: ``negotiating``, ``resolving``, ``dialing``, ``relaying``, ...
+    state: str
+    client: str
+    protocol: str | None
+    command: str | None
+    user: str
+    host: str | None
+    address: str | None
+    port: int | None
+    egress: str | None
+    uplink: str | None
+    rule: str | None
+    #: bytes client to target and target to client so far
+    sent: int
+    received: int
+    #: age in seconds
+    seconds: float
+
+
+class Listed(Struct, frozen=True):
+    """The end of an answer to `Sessions`: how many matched, of which as many as asked for were listed."""
+
+    matched: int
+
+
+class RuleUse(Struct, frozen=True):
+    """What a line of ``sockd.conf`` was used for since the daemon started, or since the line came to be."""
+
+    #: ``sockd.conf:17``; empty for requests that no line matched
+    rule: str
+    #: the line as it is written
+    text: str
+    hits: int
+    sent: int
+    received: int
+    #: when it decided last, RFC 3339 in UTC; None: never
+    last: str | None
+
+
+class Configured(Struct, frozen=True):
+    """The files that rule now."""
+
+    path: str
+    configuration: str
+    loaded: str
+    #: path -> text, without the passwords file
+    files: dict[str, str]
+    #: the host's networks as `gateway.daemon.messages.Network` in JSON
+    network: Any
+
+
+class Reloaded(Struct, frozen=True):
+    """A reload that was done."""
+
+    configuration: str
+    loaded: str
+    #: whether any text is another one than before
+    changed: bool
+    #: sessions that ``recheck`` ended
+    ended: int
+    #: warnings of the files, and settings that count from the next start on only
+    notes: tuple[str, ...]
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """One line of an answer: exactly one of the three is there."""
+
+    v: int = 0
+    row: Any = None
+    done: Any = None
+    error: str | None = None
+
+
+class ControlError(GatewayError):
+    """A request that is refused, or a peer that does not keep to the protocol; the text is for the administrator."""
+
+
+_answers = msgspec.json.Decoder(Answer)
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises ControlError for what is no request of this version."""
+    try:
+        written = msgspec.json.decode(line)
+        if not isinstance(written, dict) or written.pop("v", None) != VERSION:
+            raise ControlError(f"this sockd speaks version {VERSION} of the control protocol")
+        request: Request = msgspec.convert(written, Request)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"no request of the control protocol: {error}") from None
+    return request
+
+
+def encode_request(request: Request) -> bytes:
+    """One line, with its end."""
+    return msgspec.json.encode({"v": VERSION, **msgspec.to_builtins(request)}) + b"\n"
+
+
+def encode_row(row: object) -> bytes:
+    """A line with one row."""
+    return msgspec.json.encode({"v": VERSION, "row": row}) + b"\n"
+
+
+def encode_done(done: object) -> bytes:
+    """The last line of an answer."""
+    return msgspec.json.encode({"v": VERSION, "done": done}) + b"\n"
+
+
+def encode_error(error: str) -> bytes:
+    """The last line of an answer that is none."""
+    return msgspec.json.encode({"v": VERSION, "error": error}) + b"\n"
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises ControlError for what is no answer of this version."""
+    try:
+        answer = _answers.decode(line)
+    except (ValueError, RecursionError) as error:
+        raise ControlError(f"not understood: {error}") from None
+    if answer.v != VERSION:
+        raise ControlError(f"sockd speaks version {answer.v} of the control protocol, and this sockctl {VERSION}")
+    return answer

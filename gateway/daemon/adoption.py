@@ -1,0 +1,102 @@
+"""How a process takes over other files, in two steps: it makes itself ready, and all begin together.
+
+The files come as the texts that the supervisor has read and checked, so that no process needs the right to read them.
+Reading them takes long when they are long: a thread does it, and the data path goes on meanwhile.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from gateway.daemon.configuration import Configuration, reproduce
+from gateway.daemon.host import Texts, decode_texts
+from gateway.daemon.messages import Load, Loaded, Received, Swap, Swapped, close_all, send
+from gateway.errors import GatewayError
+
+SWITCH_SECONDS = 0.0005
+"""How long the thread may keep others waiting (sys.setswitchinterval), while it reads."""
+
+
+class Chosen(NamedTuple):
+    """Files that are ready to rule, and as which of all that ever did."""
+
+    ruling: int
+    configuration: Configuration
+    slots: tuple[int, ...]
+
+
+Begin = Callable[[Chosen, bool], int]
+"""Let these files rule; with True the sessions that they deny are ended. How many that were."""
+
+
+class Adoption:
+    """The two steps of one process."""
+
+    def __init__(self, channel: socket.socket, report: Callable[[str], None], begin: Begin) -> None:
+        """``report`` is told of user files that can not be read any more."""
+        self._channel = channel
+        self._report = report
+        self._begin = begin
+        self._chosen: Chosen | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    def load(self, received: Received) -> None:
+        """A `Load` came."""
+        message, descriptors = received
+        assert isinstance(message, Load)
+        try:
+            texts = read_memory(descriptors[0])
+        finally:
+            close_all(descriptors)
+        self._loading = asyncio.get_running_loop().create_task(self._load(message, texts))
+
+    async def _load(self, message: Load, texts: Texts) -> None:
+        fault = ""
+        try:
+            configuration = await asyncio.to_thread(_gently, texts, self._report)
+            self._chosen = Chosen(message.ruling, configuration, message.slots)
+        except GatewayError as error:
+            fault = str(error)
+        except Exception as error:  # a bug refuses the files, and ends nobody's session
+            fault = f"{type(error).__name__}: {error}"
+        self._answer(Loaded(message.number, fault))
+
+    def swap(self, message: Swap) -> None:
+        """A `Swap` came; nobody asks for what was not loaded."""
+        chosen = self._chosen
+        if chosen is None or chosen.ruling != message.ruling:
+            return
+        self._chosen = None
+        self._answer(Swapped(message.number, self._begin(chosen, message.recheck)))
+
+    def _answer(self, message: Loaded | Swapped) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            send(self._channel, message)
+
+
+def _gently(texts: Texts, report: Callable[[str], None]) -> Configuration:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        return reproduce(texts, report)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def memory_of(texts: Texts) -> int:
+    """The descriptor of a file in memory that holds these texts. Raises OSError."""
+    data = texts.encode()
+    descriptor = os.memfd_create("sockd", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(data)
+    return descriptor
+
+
+def read_memory(descriptor: int) -> Texts:
+    """What `memory_of` wrote; the descriptor stays open, and others may read it too."""
+    size = os.fstat(descriptor).st_size
+    return decode_texts(os.pread(descriptor, size, 0))

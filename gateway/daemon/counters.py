@@ -1,0 +1,134 @@
+"""What the workers count, in memory that they share with the supervisor.
+
+The supervisor makes the memory before it forks; each worker writes its own block, once a second, and the supervisor
+reads them all. So what ps(1), ``sockctl`` and the metrics show costs the data path nothing, waits for nobody, and is
+still there when a worker has died: its successor goes on from the same numbers. Every number is a 64-bit word of its
+own, which is written whole.
+"""
+
+import enum
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gateway.config.rules import AccessFile
+
+WORD = 8
+SLOTS = 1 << 16
+"""How many lines of ``sockd.conf`` can be counted apart; what is beyond shares the last slot."""
+
+UNMATCHED = 0
+"""The slot of requests that no line matched."""
+
+
+class Counter(enum.IntEnum):
+    """The words of a block in front of its slots."""
+
+    #: sessions of now, and how many there is room for
+    SESSIONS = 0
+    ROOM = 1
+    ACCEPTED = 2
+    CONNECTED = 3
+    REFUSED = 4
+    FAILED = 5
+    TIMED_OUT = 6
+    ERROR = 7
+    #: bytes client to target and target to client, of live sessions too
+    SENT = 8
+    RECEIVED = 9
+    #: lines and records that no log took
+    LOST = 10
+
+
+GAUGES = (Counter.SESSIONS, Counter.ROOM)
+"""What a dead worker has none of; everything else only grows."""
+
+_SLOTS_AT = 16
+"""The first word of the slots."""
+
+
+class Slot(NamedTuple):
+    """What one line decided."""
+
+    hits: int
+    #: client to target, target to client
+    sent: int
+    received: int
+    #: seconds since the epoch, 0: never
+    last: int
+
+
+class Block:
+    """The numbers of one worker."""
+
+    def __init__(self) -> None:
+        words = _SLOTS_AT + SLOTS * len(Slot._fields)
+        # Pages that nobody writes take no memory.
+        self._memory = mmap.mmap(-1, words * WORD)
+        self._words = memoryview(self._memory).cast("Q")
+
+    def __getitem__(self, counter: Counter) -> int:
+        return self._words[counter]
+
+    def __setitem__(self, counter: Counter, number: int) -> None:
+        self._words[counter] = number
+
+    def slot(self, number: int) -> Slot:
+        """What is counted in a slot."""
+        at = _SLOTS_AT + number * len(Slot._fields)
+        return Slot(*self._words[at : at + len(Slot._fields)])
+
+    def set_slot(self, number: int, slot: Slot) -> None:
+        """Write a slot."""
+        at = _SLOTS_AT + number * len(Slot._fields)
+        for place, value in enumerate(slot, at):
+            self._words[place] = value
+
+    def clear_gauges(self) -> None:
+        """Its worker has gone."""
+        for counter in GAUGES:
+            self._words[counter] = 0
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._words.release()
+        self._memory.close()
+
+
+def total(blocks: Iterable[Block], counter: Counter) -> int:
+    """Of all workers."""
+    return sum(block[counter] for block in blocks)
+
+
+def total_slot(blocks: Sequence[Block], number: int) -> Slot:
+    """Of all workers; ``last`` is the latest."""
+    slots = [block.slot(number) for block in blocks]
+    hits, sent, received = (sum(values) for values in list(zip(*slots, strict=True))[:3])
+    return Slot(hits, sent, received, max(slot.last for slot in slots))
+
+
+class Slots:
+    """Which line has which slot: the same line keeps its own from one loading of the files to the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], int] = {}
+
+    def assign(self, access: AccessFile, text: str) -> tuple[int, ...]:
+        """The slots of the lines of a file, whose text this is, in their order."""
+        lines = text.split("\n")
+        seen: dict[str, int] = {}
+        slots = []
+        for rule in access.rules:
+            words = lines[rule.place.line - 1].strip()
+            seen[words] = seen.get(words, 0) + 1
+            # Of lines with the same words, the second one stays the second.
+            slots.append(self._slot((words, seen[words])))
+        return tuple(slots)
+
+    def _slot(self, key: tuple[str, int]) -> int:
+        return self._known.setdefault(key, min(len(self._known) + 1, SLOTS - 1))
+
+
+def by_label(access: AccessFile, slots: Sequence[int]) -> Mapping[str, int]:
+    """The slots by the labels of their lines, and that of no line by the empty one."""
+    return {"": UNMATCHED} | {rule.label: slot for rule, slot in zip(access.rules, slots, strict=True)}

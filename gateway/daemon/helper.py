@@ -1,0 +1,165 @@
+"""The helper: runs the commands of ``sockd.conf``, so that the processes that hold clients need no right to.
+
+A worker tells it which line is meant and the values of its codes; the words of the command are those of the file.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Mapping
+
+from gateway.daemon.adoption import Adoption, Chosen
+from gateway.daemon.configuration import Configuration
+from gateway.daemon.logs import reopen
+from gateway.daemon.messages import End, Load, Ready, Received, Reopen, Run, Swap, close_all, receive, send
+from gateway.net.shell import CommandRunner
+from gateway.policy.command import CommandRefused, expand
+from gateway.system.journal import Journal
+from gateway.system.sandbox import Kind, confine
+from gateway.system.title import Title
+
+TITLE_SECONDS = 1.0
+KEPT = 4
+"""Of how many configurations the commands are known: one may be asked for just when the files have changed."""
+
+
+class Helper:
+    """What the process is made of. To be made in a running event loop."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        ruling: int,
+        journal: Journal,
+        channel: socket.socket,
+        commands: socket.socket,
+        title: Title,
+        ended: asyncio.Event,
+    ) -> None:
+        """``ruling`` is the number of the configuration; the workers' wishes come by ``commands``."""
+        self._journal = journal
+        self._channel = channel
+        self._commands = commands
+        self._title = title
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._adoption = Adoption(channel, journal.trouble, self._adopt)
+        self._templates: dict[int, Mapping[str, str]] = {}
+        self._runner = CommandRunner(configuration.settings.timeouts.command, journal.trouble)
+        self._ran = 0
+        self._know(ruling, configuration)
+        self._loop.add_reader(channel, self._hear)
+        self._loop.add_reader(commands, self._take)
+        self._show()
+
+    def _know(self, ruling: int, configuration: Configuration) -> None:
+        self._templates[ruling] = templates(configuration)
+        while len(self._templates) > KEPT:
+            del self._templates[next(iter(self._templates))]
+        self._runner.seconds = configuration.settings.timeouts.command
+
+    def _adopt(self, chosen: Chosen, _recheck: bool) -> int:
+        self._know(chosen.ruling, chosen.configuration)
+        self._journal.choose(chosen.configuration.settings.log.classes)
+        return 0
+
+    def _hear(self) -> None:
+        """The supervisor says something, or has gone."""
+        try:
+            received = receive(self._channel)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._journal.trouble(f"orders that can not be received: {error.strerror}")
+            received = None
+        if received is None or isinstance(received.message, End):
+            self._loop.remove_reader(self._channel)
+            self._ended.set()
+        elif isinstance(received.message, Load):
+            self._adoption.load(received)
+        elif isinstance(received.message, Swap):
+            self._adoption.swap(received.message)
+        elif isinstance(received.message, Reopen):
+            reopen(self._journal, received)
+        else:
+            close_all(received.descriptors)
+
+    def _take(self) -> None:
+        """A worker wants a command run."""
+        try:
+            received = receive(self._commands)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._journal.trouble(f"a worker asks for what is no command: {error.strerror}")
+            return
+        if received is None:
+            self._loop.remove_reader(self._commands)
+            return
+        close_all(received.descriptors)
+        self._run(received)
+
+    def _run(self, received: Received) -> None:
+        wish = received.message
+        template = self._templates.get(wish.ruling, {}).get(wish.origin) if isinstance(wish, Run) else None
+        if template is None:
+            self._journal.trouble("a worker asks for a command that no line of sockd.conf has")
+            return
+        try:
+            command = expand(template, wish.values)
+        except CommandRefused as error:
+            self._journal.trouble(str(error))
+        else:
+            self._ran += 1
+            self._runner.run(command)
+
+    def _show(self) -> None:
+        self._title.show(f"{self._runner.running} commands running, {self._ran} run")
+        self._loop.call_later(TITLE_SECONDS, self._show)
+
+    def close(self) -> None:
+        """End what runs."""
+        self._runner.close()
+
+
+def templates(configuration: Configuration) -> Mapping[str, str]:
+    """The commands by the labels of their lines."""
+    access = configuration.access
+    found = {rule.label: rule.command for rule in access.rules if rule.command is not None}
+    special = (one for one in (access.no_identd, access.bad_id) if one is not None)
+    return found | {one.label: one.command for one in special}
+
+
+def run_helper(
+    configuration: Configuration, ruling: int, journal: Journal, channel: socket.socket, commands: socket.socket
+) -> None:
+    """The life of the helper process, which begins with all signals blocked."""
+    confinement = confine(Kind.HELPER)
+    asyncio.run(_live(configuration, ruling, journal, channel, commands, Ready(os.getpid(), confinement)))
+
+
+async def _live(
+    configuration: Configuration,
+    ruling: int,
+    journal: Journal,
+    channel: socket.socket,
+    commands: socket.socket,
+    ready: Ready,
+) -> None:
+    loop = asyncio.get_running_loop()
+    journal.attach(loop.call_later)
+    ended = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(one, ended.set)
+    for one in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(one, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    title = Title("helper", live=configuration.settings.sockd.titles)
+    helper = Helper(configuration, ruling, journal, channel, commands, title, ended)
+    try:
+        send(channel, ready)
+        await ended.wait()
+    finally:
+        helper.close()
+        journal.flush()

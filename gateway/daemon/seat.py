@@ -1,0 +1,269 @@
+"""The wardens as the supervisor sees them: one that is asked, and a spare that takes its place.
+
+Once the supervisor has given up its own privileges it can not make a process that has any, so that a warden is there
+beforehand to do it. A daemon that was started without privileges has one warden, and makes the next one itself.
+"""
+
+import errno
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.daemon.messages import (
+    Applied,
+    Apply,
+    Change,
+    Clear,
+    Dispatch,
+    End,
+    Listen,
+    Message,
+    Open,
+    Opened,
+    Ready,
+    Received,
+    Spare,
+    channel,
+    close_all,
+    receive,
+    send,
+)
+
+ANSWER_SECONDS = 5.0
+"""How long a warden may take to open something."""
+
+CLEAR_SECONDS = 10.0
+REST_SECONDS = 1.0
+"""Between two attempts at having another warden made."""
+
+Done = Callable[[Received], object]
+
+
+@dataclass(eq=False, slots=True)
+class Warden:
+    """One of them."""
+
+    channel: socket.socket
+    #: 0 until it has said so
+    pid: int = 0
+    confinement: Any = None
+    #: who waits for the answers, in the order of the questions
+    waiting: deque[Done] = field(default_factory=deque)
+
+
+class Seat:
+    """Who is asked for what needs privileges."""
+
+    def __init__(
+        self,
+        fork: Callable[[socket.socket], int],
+        wanted: int,
+        watch: Callable[[socket.socket, Callable[[], None]], None],
+        forget: Callable[[socket.socket], None],
+        trouble: Callable[[str], None],
+    ) -> None:
+        """``fork`` makes a warden with its end of a channel, as long as `may_fork`; ``wanted`` is how many there are.
+
+        ``watch`` has a function called when a channel can be read, until ``forget``.
+        """
+        self._fork = fork
+        self._wanted = wanted
+        self._watch = watch
+        self._forget = forget
+        self._trouble = trouble
+        self.may_fork = True
+        self.wardens: list[Warden] = []
+        self.restarts = 0
+        self._due = 0.0
+        self._ended = False
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Their processes; the first one is asked."""
+        return tuple(warden.pid for warden in self.wardens)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none that could be asked."""
+        return not self.wardens
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all have said that they are."""
+        return len(self.wardens) == self._wanted and all(warden.pid for warden in self.wardens)
+
+    def fill(self) -> None:
+        """Have missing ones made. Raises OSError."""
+        while len(self.wardens) < self._wanted and not self._ended:
+            self._add()
+
+    def refill(self) -> None:
+        """The same, at a bounded rate and without raising; to be called now and then."""
+        if len(self.wardens) == self._wanted or self._ended or time.monotonic() < self._due:
+            return
+        if not self.may_fork and self.is_empty:
+            return
+        self._due = time.monotonic() + REST_SECONDS
+        try:
+            self._add()
+            self.restarts += 1
+        except OSError as error:
+            self._trouble(f"no other warden can be made: {error.strerror}; it is tried again")
+
+    def _add(self) -> None:
+        mine, theirs = channel()
+        try:
+            warden = Warden(mine)
+            if self.may_fork:
+                warden.pid = self._fork(theirs)
+            elif faults := self.ask(Spare(), [theirs.fileno()]).message.faults:
+                raise OSError(errno.EIO, "; ".join(faults))
+        except OSError:
+            mine.close()
+            raise
+        finally:
+            theirs.close()
+        self.wardens.append(warden)
+        self._watch(mine, lambda: self._hear(warden))
+
+    # Asking
+
+    def ask(self, message: Message, descriptors: Sequence[int] = (), seconds: float = ANSWER_SECONDS) -> Received:
+        """A warden's answer, which is waited for. Raises OSError when none gives one."""
+        try:
+            return self._ask(message, descriptors, seconds)
+        except OSError:
+            if self.is_empty:
+                raise
+            return self._ask(message, descriptors, seconds)  # the spare has taken its place
+
+    def _ask(self, message: Message, descriptors: Sequence[int], seconds: float) -> Received:
+        answers: list[Received] = []
+        warden = self._post(message, answers.append, descriptors)
+        until = time.monotonic() + seconds
+        while not answers:
+            left = until - time.monotonic()
+            if left <= 0 or not _readable(warden.channel, left):
+                self._abandon(warden)
+                raise OSError(errno.ETIMEDOUT, "the warden does not answer")
+            self._hear(warden)
+        if warden not in self.wardens:
+            raise OSError(errno.EPIPE, "the warden has gone")
+        return answers[0]
+
+    def apply(self, changes: tuple[Change, ...], done: Callable[[Applied], object]) -> None:
+        """Have the kernel's routing changed; ``done`` hears of it later."""
+        try:
+            self._post(Apply(changes), lambda received: done(received.message))
+        except OSError as error:
+            done(Applied((f"the warden can not be asked for routing rules: {error.strerror}",)))
+
+    def clear(self) -> tuple[str, ...]:
+        """Leave nothing of ours in the kernel's routing; what went wrong."""
+        try:
+            faults: tuple[str, ...] = self.ask(Clear(), seconds=CLEAR_SECONDS).message.faults
+        except OSError as error:
+            return (f"routing rules are left behind: {error.strerror}",)
+        return faults
+
+    def listening(self, wanted: Listen) -> socket.socket:
+        """An open socket. Raises OSError."""
+        return socket.socket(fileno=self._opened(wanted))
+
+    def reading(self, path: str, _flags: int = 0) -> int:
+        """A descriptor, as `gateway.config.source.Opener`. Raises OSError."""
+        return self._opened(Open(path, "read"))
+
+    def appending(self, path: str) -> int:
+        """A descriptor of a log file. Raises OSError."""
+        return self._opened(Open(path, "append"))
+
+    def _opened(self, wanted: Message) -> int:
+        answer, descriptors = self.ask(wanted)
+        assert isinstance(answer, Opened)
+        if answer.number or len(descriptors) != 1:
+            close_all(descriptors)
+            raise OSError(answer.number, os.strerror(answer.number))
+        return descriptors[0]
+
+    def _post(self, message: Message, done: Done, descriptors: Sequence[int] = ()) -> Warden:
+        if self.is_empty:
+            raise OSError(errno.ESRCH, "there is no warden any more; restart sockd")
+        warden = self.wardens[0]
+        send(warden.channel, message, descriptors)
+        warden.waiting.append(done)
+        return warden
+
+    # Hearing
+
+    def _hear(self, warden: Warden) -> None:
+        try:
+            received = receive(warden.channel)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._lose(warden, "has gone")
+        elif isinstance(received.message, Ready):
+            warden.pid, warden.confinement = received.message.pid, received.message.confinement
+        elif isinstance(received.message, Opened | Applied) and warden.waiting:
+            warden.waiting.popleft()(received)
+        else:
+            close_all(received.descriptors)
+            self._lose(warden, "said what it may not say")
+
+    def _lose(self, warden: Warden, why: str) -> None:
+        if warden not in self.wardens:
+            return
+        self.wardens.remove(warden)
+        self._forget(warden.channel)
+        warden.channel.close()
+        if not self._ended:
+            self._trouble(f"warden (process {warden.pid or 'unknown'}) {why}; {self._outlook()}")
+        for done in warden.waiting:
+            done(Received(Applied((f"the warden {why}",)), []))
+
+    def _outlook(self) -> str:
+        if self.wardens:
+            return "its spare takes its place"
+        if self.may_fork:
+            return "another one is started"
+        return "no other is left: ports are not opened, routing is not kept, files are not read anew; restart sockd"
+
+    def _abandon(self, warden: Warden) -> None:
+        """It is stopped, or hangs: who has the right to ends it."""
+        self._lose(warden, "does not answer")
+        if self.wardens and warden.pid:
+            try:
+                self._post(Dispatch(warden.pid), lambda _: None)
+            except OSError:
+                pass  # what can not be ended ends when its channel does, as soon as it goes on
+
+    # In a child, and at the end
+
+    def forsake(self) -> None:
+        """In a new process: hold nothing of this."""
+        for warden in self.wardens:
+            warden.channel.close()
+
+    def end(self) -> None:
+        """No warden is needed any more."""
+        self._ended = True
+        for warden in tuple(self.wardens):
+            try:
+                send(warden.channel, End())
+            except OSError:
+                pass  # it ends with its channel
+            self._lose(warden, "is not needed")
+
+
+def _readable(sock: socket.socket, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

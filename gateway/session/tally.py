@@ -1,0 +1,49 @@
+"""What a worker counts of its sessions: plain numbers, so that counting costs the data path next to nothing.
+
+Whoever wants to know reads them from outside, a few times a second; nothing here knows of shared memory or clocks.
+"""
+
+from typing import TYPE_CHECKING
+
+from gateway.session.record import Result
+
+if TYPE_CHECKING:
+    from gateway.session.tcp import Session
+
+
+class Use:
+    """What one line of ``sockd.conf`` decided, and the bytes of the sessions that have ended."""
+
+    __slots__ = ("hits", "received", "sent")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        #: client to target
+        self.sent = 0
+        #: target to client
+        self.received = 0
+
+
+class Uses(dict[str, Use]):
+    """The uses of the lines by their labels; ``""`` stands for requests that no line matched."""
+
+    def __missing__(self, label: str) -> Use:
+        use = self[label] = Use()
+        return use
+
+
+class Tally:
+    """Of all sessions of one worker."""
+
+    __slots__ = ("connected", "ends", "latest", "received", "sent")
+
+    def __init__(self) -> None:
+        #: sessions whose relay began
+        self.connected = 0
+        #: sessions that ended before
+        self.ends = dict.fromkeys((result.value for result in Result if result is not Result.CONNECTED), 0)
+        #: bytes of relays that are over, client to target and target to client
+        self.sent = 0
+        self.received = 0
+        #: whose relay began last
+        self.latest: Session | None = None

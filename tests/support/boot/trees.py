@@ -1,0 +1,100 @@
+"""Debian trees for the machines: made once by mmdebstrap from the host's own package sources, and kept in build/trees.
+
+A tree is named after what went into it, so that a change here makes another one. It has nothing of ours in it, and
+nobody writes into it.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TREES = ROOT / "build" / "trees"
+
+_COMMON = ("python3", "iproute2", "netbase", "procps")
+PACKAGES = {"systemd": ("systemd-sysv", *_COMMON), "sysvinit": ("sysvinit-core", "initscripts", *_COMMON)}
+"""What each kind of machine has beside what every Debian has."""
+
+_OPTIONS = (
+    "--mode=root",
+    "--variant=minbase",
+    "--quiet",
+    '--aptopt=APT::Install-Recommends "false"',
+    '--aptopt=Acquire::Languages "none"',
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+)
+_OF_THE_HOST = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
+"""How this host reaches its mirror; what it has not set is left alone."""
+
+
+def missing(*programs: str) -> str:
+    """Why no machine can be booted here, with the way out of it; empty when nothing is known to be missing."""
+    if os.geteuid() != 0:
+        return "needs root, for namespaces and trees of other machines; `sudo make test` runs it"
+    if lacking := [name for name in ("mmdebstrap", "nsenter", "unshare", *programs) if shutil.which(name) is None]:
+        return f"needs {', '.join(lacking)}: apt-get install mmdebstrap systemd-container util-linux"
+    if "overlay" not in Path("/proc/filesystems").read_text():
+        return "needs overlayfs in the kernel: modprobe overlay"
+    if not Path("/etc/debian_version").exists() or platform.freedesktop_os_release().get("ID") != "debian":
+        return "needs Debian's package sources; a Debian host runs it"
+    if sys.base_prefix != "/usr":
+        return f"the machines have Debian's Python, and this one is of {sys.base_prefix}; make PYTHON=/usr/bin/python3"
+    return ""
+
+
+def tree(kind: str) -> Path:
+    """The folder of such a tree, made if it is not there yet. Skips the test where the mirror can not be reached."""
+    suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    command = ["mmdebstrap", *_OPTIONS, f"--include={','.join(PACKAGES[kind])}", *_settings(), suite]
+    sources = _sources(suite)
+    key = hashlib.sha256("\0".join([*command, *sources]).encode()).hexdigest()[:12]
+    TREES.mkdir(parents=True, exist_ok=True)
+    made = TREES / f"{kind}-{key}"
+    with open(TREES / f"{kind}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be making it now
+        if not made.exists():
+            _make([*command, f"{made}.new", *sources], made)
+    return made
+
+
+def _make(command: Sequence[str], made: Path) -> None:
+    new = Path(f"{made}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(new, ignore_errors=True)
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
+        pytest.skip(f"mmdebstrap made no Debian tree ({' '.join(last)}); where a Debian mirror is at hand it does")
+    new.rename(made)
+
+
+def _sources(suite: str) -> list[str]:
+    """The host's sources of this release, and of nobody else's packages, as lines of sources.list(5)."""
+    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    listing = _output(
+        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"
+    )
+    found = [line.split() for line in listing.splitlines()]
+    lines = {f"deb {uri} {release} {component}" for uri, release, component in found if release in wanted}
+    if not lines:
+        pytest.skip(f"this host has no package sources of {suite} to make a machine from")
+    return sorted(lines)
+
+
+def _settings() -> list[str]:
+    dump = _output("apt-config", "dump").splitlines()
+    return [f"--aptopt={line}" for line in dump if line.startswith(tuple(f"{name} " for name in _OF_THE_HOST))]
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
