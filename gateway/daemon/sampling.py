@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gateway.daemon.counters import Block, Counter, Slot
 from gateway.net.runner import Runner
@@ -45,21 +46,42 @@ class Ledger:
             self._before[slot] = self._written[slot] = self._block.slot(slot)
         return use
 
-    def write(self, live: Mapping[int, tuple[int, int]], now: int) -> None:
-        """``live`` are the bytes of running relays by the `id` of their uses, ``now`` seconds since the epoch."""
+    def write(self, live: Mapping[int, "Moving"], now: int) -> "Sums":
+        """What was counted, with the running relays by the `id` of their uses; ``now`` is seconds since the epoch."""
+        relays = sent = received = 0
         for slot, use in self._uses.items():
             before, written = self._before[slot], self._written[slot]
-            sent, received = live.get(id(use), (0, 0))
-            hits = before.hits + use.hits
-            new = Slot(
-                hits,
-                before.sent + use.sent + sent,
-                before.received + use.received + received,
-                now if hits != written.hits else written.last,
-            )
+            moving = live.get(id(use), _NOTHING)
+            begun, up, down = use.relays + moving.relays, use.sent + moving.sent, use.received + moving.received
+            relays += begun
+            sent += up
+            received += down
+            hits = before.hits + begun + use.refusals
+            last = now if hits != written.hits else written.last
+            new = Slot(hits, before.sent + up, before.received + down, last)
             if new != written:
                 self._written[slot] = new
                 self._block.set_slot(slot, new)
+        return Sums(relays, sent, received)
+
+
+class Sums(NamedTuple):
+    """Of all lines, since the worker began: sessions that were connected, bytes client to target and back."""
+
+    relays: int
+    sent: int
+    received: int
+
+
+class Moving(NamedTuple):
+    """The running relays of one line."""
+
+    relays: int
+    sent: int
+    received: int
+
+
+_NOTHING = Moving(0, 0, 0)
 
 
 class Sampler:
@@ -86,25 +108,21 @@ class Sampler:
     def write(self) -> None:
         """Write down what is the case now."""
         runner, tally, block, before = self._runner, self._tally, self._block, self._before
-        live: dict[int, tuple[int, int]] = {}
-        sent, received = tally.sent, tally.received
-        for session, up, down, _ in runner.running():
-            if up or down:
-                sent += up
-                received += down
-                use = id(session.use)
-                others = live.get(use, (0, 0))
-                live[use] = others[0] + up, others[1] + down
+        live: dict[int, Moving] = {}
+        for session, sent, received, _ in runner.relaying():
+            use = id(session.use)
+            others = live.get(use, _NOTHING)
+            live[use] = Moving(others.relays + 1, others.sent + sent, others.received + received)
+        sums = self._ledger.write(live, int(time.time()))
         block[Counter.SESSIONS] = runner.open
         block[Counter.ROOM] = runner.limits.sessions
         block[Counter.ACCEPTED] = before[Counter.ACCEPTED] + runner.accepted
-        block[Counter.CONNECTED] = before[Counter.CONNECTED] + tally.connected
+        block[Counter.CONNECTED] = before[Counter.CONNECTED] + sums.relays
         for result, counter in _ENDS.items():
             block[counter] = before[counter] + tally.ends[result.value]
-        block[Counter.SENT] = before[Counter.SENT] + sent
-        block[Counter.RECEIVED] = before[Counter.RECEIVED] + received
+        block[Counter.SENT] = before[Counter.SENT] + sums.sent
+        block[Counter.RECEIVED] = before[Counter.RECEIVED] + sums.received
         block[Counter.LOST] = before[Counter.LOST] + self._journal.lost
-        self._ledger.write(live, int(time.time()))
         self._title.show(doing(runner.open, tally))
 
 

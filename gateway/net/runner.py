@@ -161,11 +161,16 @@ class Runner:
     # Looks at the sessions from outside
 
     def running(self) -> Iterator[Running]:
-        """Every session of now; a client that made no request yet is one too."""
+        """Every session of now; a client that made no request yet is one too, one that had its refusal is none."""
+        yield from self.relaying()
+        for front in (*self.slow, *self.busy):
+            if front.session.state is not State.ENDED:
+                yield Running(front.session, 0, 0, front.put_out)
+
+    def relaying(self) -> Iterator[Running]:
+        """Those of them whose relay has begun."""
         for relay in self._relays():
             yield Running(relay.session, relay.client.count, relay.target.count, relay.cut)
-        for front in (*self.slow, *self.busy):
-            yield Running(front.session, 0, 0, front.put_out)
 
     def end(self, some: Iterable[Running], why: str) -> int:
         """End these; how many there were."""

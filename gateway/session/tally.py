@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class Use:
-    """What one line of ``sockd.conf`` decided, and the bytes of the sessions that have ended."""
+    """What one line of ``sockd.conf`` decided, of the sessions that have ended."""
 
-    __slots__ = ("hits", "received", "sent")
+    __slots__ = ("received", "refusals", "relays", "sent")
 
     def __init__(self) -> None:
-        self.hits = 0
+        #: sessions that were connected, and those that were not
+        self.relays = 0
+        self.refusals = 0
         #: client to target
         self.sent = 0
         #: target to client
@@ -35,15 +37,10 @@ class Uses(dict[str, Use]):
 class Tally:
     """Of all sessions of one worker."""
 
-    __slots__ = ("connected", "ends", "latest", "received", "sent")
+    __slots__ = ("ends", "latest")
 
     def __init__(self) -> None:
-        #: sessions whose relay began
-        self.connected = 0
-        #: sessions that ended before
+        #: sessions that ended before their relay began
         self.ends = dict.fromkeys((result.value for result in Result if result is not Result.CONNECTED), 0)
-        #: bytes of relays that are over, client to target and target to client
-        self.sent = 0
-        self.received = 0
         #: whose relay began last
         self.latest: Session | None = None

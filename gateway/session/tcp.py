@@ -264,10 +264,7 @@ class Session:
         if context.router is not None:
             self._left_by(remote)
         what = self._words = self._what()
-        tally = context.tally
-        tally.connected += 1
-        tally.latest = self
-        self.use.hits += 1
+        context.tally.latest = self
         context.journal.connected("connected -- " + what)
         negotiation = self._negotiation
         if negotiation is None:
@@ -321,9 +318,8 @@ class Session:
         if self.state is not _RELAYING:
             raise self._out_of_turn("ended")
         self._enter(_ENDED)
-        tally, use = self._context.tally, self.use
-        tally.sent += sent
-        tally.received += received
+        use = self.use
+        use.relays += 1
         use.sent += sent
         use.received += received
         self._context.journal.terminated(
@@ -659,14 +655,13 @@ class Session:
         """A session that ended before its relay; only one that was decided about has used a line."""
         self._context.tally.ends[result.value] += 1
         if self._decision is not None:
-            self.use.hits += 1
+            self.use.refusals += 1
 
     @property
     def use(self) -> Use:
         """What is counted of the line that decided."""
         decision = self._decision
-        rule = None if decision is None else decision.rule
-        return self._context.uses["" if rule is None else rule.label]
+        return self._context.uses["" if decision is None or decision[1] is None else decision[1].label]
 
     # Words
 

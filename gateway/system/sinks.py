@@ -136,10 +136,11 @@ class FileSink:
         return 1
 
     def close(self) -> None:
-        """Close the descriptor that is written to; one that was given and opened anew stays its owner's."""
-        if self._stream is not None:
+        """Close the descriptor that is written to; one that was given and is not that one stays its owner's."""
+        if self._stream is None:
+            os.close(self.fd)
+        else:
             self._stream.close()
-        os.close(self.fd)
 
 
 class DatagramSink:

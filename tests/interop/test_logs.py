@@ -1,5 +1,6 @@
 """The logs of a running daemon: the classes that are wanted, repetitions folded, journald's fields, and a full disk."""
 
+import itertools
 import os
 import re
 import shutil
@@ -80,8 +81,7 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         self._path = path
         with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(4096))
+            file.writelines(itertools.repeat(bytes(4096)))
 
     def remove(self) -> None:
         """There is room again."""

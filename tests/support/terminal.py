@@ -35,7 +35,7 @@ class Picture:
         self.columns = columns
         self.height = lines
         self._cells = [[" "] * columns for _ in range(lines)]
-        self._x = self._y = 0
+        self.x = self.y = 0
         self._rest = b""
 
     def resize(self, columns: int, lines: int) -> None:
@@ -43,7 +43,7 @@ class Picture:
         cells = [(row + [" "] * columns)[:columns] for row in self._cells]
         self._cells = (cells + [[" "] * columns for _ in range(lines)])[:lines]
         self.columns, self.height = columns, lines
-        self._x, self._y = min(self._x, columns - 1), min(self._y, lines - 1)
+        self.x, self.y = min(self.x, columns - 1), min(self.y, lines - 1)
 
     def lines(self) -> list[str]:
         """What can be read, without the blanks at the ends."""
@@ -73,38 +73,43 @@ class Picture:
 
     def _put(self, char: str) -> None:
         # The cursor waits behind the last column until the next character comes.
-        if self._x >= self.columns:
-            self._x, self._y = 0, min(self._y + 1, self.height - 1)
-        self._cells[self._y][self._x] = char
-        self._x += 1
+        if self.x >= self.columns:
+            self.x, self.y = 0, min(self.y + 1, self.height - 1)
+        self._cells[self.y][self.x] = char
+        self.x += 1
 
     def move(self, x: int, y: int) -> None:
         """The cursor to a place; outside of the screen it stops at the edge."""
-        self._x, self._y = min(max(x, 0), self.columns - 1), min(max(y, 0), self.height - 1)
+        self.x, self.y = min(max(x, 0), self.columns - 1), min(max(y, 0), self.height - 1)
 
     def by(self, x: int, y: int) -> None:
         """The cursor by so many columns and lines."""
-        self.move(self._x + x, self._y + y)
+        self.move(self.x + x, self.y + y)
 
     def carriage_return(self) -> None:
         """The cursor to the begin of its line."""
-        self._x = 0
+        self.x = 0
 
     def tab(self) -> None:
         """The cursor to the next of the stops, which are 8 columns apart."""
-        self.move((self._x // 8 + 1) * 8, self._y)
+        self.move((self.x // 8 + 1) * 8, self.y)
+
+    def blank(self, count: int) -> None:
+        """Blanks from the cursor on, which stays."""
+        last = min(self.x + count, self.columns)
+        self._cells[self.y][self.x : last] = [" "] * (last - self.x)
 
     def erase_in_line(self, mode: int) -> None:
         """From the cursor to the end, or with 1 up to it; with 2 all."""
-        first, last = (0 if mode else self._x), (self._x + 1 if mode == 1 else self.columns)
-        self._cells[self._y][first:last] = [" "] * (min(last, self.columns) - first)
+        first, last = (0 if mode else self.x), (self.x + 1 if mode == 1 else self.columns)
+        self._cells[self.y][first:last] = [" "] * (min(last, self.columns) - first)
 
     def erase(self, mode: int) -> None:
         """From the cursor to the end of the screen; with 2 all."""
         assert mode in (0, 2)
         if mode == 0:
             self.erase_in_line(0)
-        for y in range(0 if mode else self._y + 1, self.height):
+        for y in range(0 if mode else self.y + 1, self.height):
             self._cells[y] = [" "] * self.columns
 
 
@@ -130,18 +135,22 @@ _CONTROLS: Mapping[bytes, Callable[[Picture], None]] = MappingProxyType(
 )
 _SEQUENCES: Mapping[bytes, Callable[[Picture, list[int]], None]] = MappingProxyType(
     {
-        b"H": lambda picture, at: picture.move((at + [0])[1] - 1, at[0] - 1),
+        b"H": lambda picture, at: picture.move([*at, 0][1] - 1, at[0] - 1),
         b"A": lambda picture, by: picture.by(0, -_step(by)),
         b"B": lambda picture, by: picture.by(0, _step(by)),
         b"C": lambda picture, by: picture.by(_step(by), 0),
         b"D": lambda picture, by: picture.by(-_step(by), 0),
+        b"G": lambda picture, at: picture.move(at[0] - 1, picture.y),
+        b"d": lambda picture, at: picture.move(picture.x, at[0] - 1),
+        b"X": lambda picture, count: picture.blank(_step(count)),
         b"J": lambda picture, how: picture.erase(how[0]),
         b"K": lambda picture, how: picture.erase_in_line(how[0]),
         b"m": _nothing,
         b"h": _nothing,
         b"l": _nothing,
-        # Scrolling regions are set to the whole screen by some when they end.
+        # The region that scrolls, always the whole screen here, and the window's title put away.
         b"r": _nothing,
+        b"t": _nothing,
     }
 )
 
@@ -195,12 +204,13 @@ class Terminal:
         """What the keyboard sends."""
         os.write(self._master, keys)
 
-    def read(self) -> None:
-        """Take what the program has written so far."""
+    def read(self) -> bytes:
+        """Take what the program has written so far; all of its output."""
         while select.select([self._master], [], [], 0)[0]:
             data = os.read(self._master, 65536)
             self.output += data
             self.picture.feed(data)
+        return self.output
 
     def lines(self) -> list[str]:
         """What is on the screen now."""

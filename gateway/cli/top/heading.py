@@ -54,7 +54,7 @@ def _title(state: State) -> Iterator[Span]:
         yield Span("PAUSED", Style.WARNING)
     started = moment(report.started)
     if started is not None:
-        yield Span(f"up {span((sample.now - started).total_seconds())}")
+        yield Span(f"up {span(max((sample.now - started).total_seconds(), 0))}")
     yield Span(f"configuration {short_hash(report.configuration)}")
     yield Span(f"loaded {_time(report.loaded)}")
     yield Span(f"every {pause(state.interval, state.table.took):.3g} s")

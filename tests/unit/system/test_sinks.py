@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import select
+import socket
 import stat
 import subprocess
 import sys
@@ -278,6 +279,18 @@ def test_a_pipe_that_another_user_made_can_be_written_to() -> None:
     done = subprocess.run([sys.executable, "-c", ANOTHERS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("]: seen\n")
+
+
+def test_a_socket_is_written_to_by_a_descriptor_of_the_sinks_own() -> None:
+    """Whoever gave it may close it, before and after the sink is closed."""
+    reader, writer = socket.socketpair()
+    with reader:
+        with writer:
+            sink = FileSink(writer.fileno())
+        assert sink.put(b"x\n")
+        assert reader.recv(10) == b"x\n"
+        sink.close()
+        assert reader.recv(10) == b"", "nobody has the other end any more"
 
 
 # Files that are opened again
