@@ -228,6 +228,8 @@ class Configured(Struct, frozen=True):
     files: dict[str, str]
     #: the host's networks as `gateway.daemon.messages.Network` in JSON
     network: Any
+    #: group -> members, for the user lists; None: there is no such group
+    groups: dict[str, tuple[str, ...] | None] = {}
 
 
 class Reloaded(Struct, frozen=True):

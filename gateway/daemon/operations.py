@@ -134,7 +134,7 @@ class Operations:
         texts = ruling.configuration.texts
         files = {path: text for path, text in texts.files.items() if path not in texts.secret}
         network = msgspec.to_builtins(self._gateway.network)
-        reply.done(protocol.Configured(texts.path, texts.digest, ruling.loaded, files, network))
+        reply.done(protocol.Configured(texts.path, texts.digest, ruling.loaded, files, network, texts.groups))
 
     def _drain(self, request: protocol.Drain, reply: Reply) -> None:
         if request.timeout < 0:

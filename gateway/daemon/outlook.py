@@ -9,11 +9,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.config.access import parse_access
-from gateway.config.route import parse_route
-from gateway.config.rules import UserGroup
-from gateway.config.settings import Settings, examine_settings
-from gateway.config.source import read_services, read_text
+from gateway.config.settings import examine_settings
+from gateway.config.source import read_text
 from gateway.control.protocol import Configured, ControlError
 from gateway.daemon.configuration import Configuration, reproduce
 from gateway.daemon.host import Signature, Texts, signature
@@ -23,7 +20,6 @@ from gateway.errors import ConfigError
 from gateway.netlink.facts import facts_of
 from gateway.policy.destination import Guard
 from gateway.policy.egress import Uplink
-from gateway.system.privileges import members
 from gateway.uplink.facts import Facts
 from gateway.uplink.health import Health, Thresholds
 
@@ -51,7 +47,7 @@ def network_of_daemon(configured: Configured) -> Network:
 
 
 def _texts(configured: Configured) -> Texts:
-    """The daemon's answer as `reproduce` takes it: without passwords, and with the groups as they are on this host."""
+    """The daemon's answer as `reproduce` takes it: without passwords."""
     files = dict(configured.files)
     if configured.path not in files:
         raise ControlError(f"the answer is not understood: it lacks the text of {configured.path}")
@@ -64,7 +60,7 @@ def _texts(configured: Configured) -> Texts:
     if settings.files.passwords:
         files[settings.files.passwords] = ""
     signatures = {path: _signature(path) for path in files}
-    return Texts(configured.path, files, (settings.files.passwords,), _groups(settings, files), signatures)
+    return Texts(configured.path, files, (settings.files.passwords,), configured.groups, signatures)
 
 
 def _signature(path: str) -> Signature:
@@ -72,17 +68,6 @@ def _signature(path: str) -> Signature:
         return signature(path)
     except OSError:
         return (0,)  # whoever asks may see less than the daemon: the text that it has must do
-
-
-def _groups(settings: Settings, files: dict[str, str]) -> dict[str, tuple[str, ...] | None]:
-    """The members of all groups that a line names."""
-    access, routes = settings.files.access, settings.files.routes
-    lists = [rule.users for rule in parse_access(files[access], access, read_services(), settings.dialect).rules]
-    if routes:
-        lists += [rule.users for rule in parse_route(files[routes], routes, settings.dialect).rules]
-    names = dict.fromkeys(item.name for users in lists for item in users if isinstance(item, UserGroup))
-    found = {name: members(name) for name in names}
-    return {name: None if users is None else tuple(sorted(users)) for name, users in found.items()}
 
 
 def changed_files(configured: Configured) -> tuple[str, ...]:

@@ -201,9 +201,9 @@ class Supervisor:
 
     def _fork_warden(self, channel: socket.socket) -> int:
         found = self.ruling.configuration
-        folders = {os.path.dirname(os.path.realpath(path)) for path in (found.texts.path, *found.texts.files)}
-        logs = {os.path.dirname(os.path.realpath(path)) for path in file_targets(found.settings.log) if path}
-        post = warden.Post(tuple(folders), tuple(logs))
+        files, logs = found.texts.files, file_targets(found.settings.log)
+        words = "\n".join(text for path, text in files.items() if path not in found.texts.secret)
+        post = warden.Post(frozenset((found.texts.path, *files)), frozenset(filter(None, logs)), words.encode())
 
         def live() -> None:
             self._children.forsake()

@@ -6,11 +6,12 @@ made itself as its spare. No client's byte, and no stranger's answer, reaches it
 """
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,24 +45,71 @@ KEPT = (CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE)
 
 NAME = "sockd: warden"
 
+WORDS_BYTES = 1 << 24
+WORDS_KEPT = 16
+"""Of so many files, the newest, the words are known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
     """What a warden is from its start on."""
 
-    #: folders of the configuration, and those of the logs
-    readable: tuple[str, ...]
-    writable: tuple[str, ...]
+    #: the files of the configuration, and the log files
+    files: frozenset[str]
+    logs: frozenset[str]
+    #: the words of the files, in which others are named
+    words: bytes
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The folders of the files: they are replaced by others of the same name."""
+        return _folders(self.files)
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """The folders of the logs."""
+        return _folders(self.logs)
+
+
+def _folders(paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple({os.path.dirname(os.path.realpath(path)) for path in paths})
+
+
+class Permits:
+    """Which files it opens: no more than the administrator has named.
+
+    A configuration may come to name other files. So a file may be read if it was part of the configuration from the
+    start, or if its name stands in one that may be read: whoever takes the supervisor over can not write into those.
+    """
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._words = [post.words]
+
+    def may_read(self, path: str) -> bool:
+        """Whether it is, or is named by, a file of the configuration."""
+        name = os.path.basename(path).encode(errors="surrogateescape")
+        return path in self._post.files or (bool(name) and any(name in words for words in self._words))
+
+    def may_append(self, path: str) -> bool:
+        """Whether it is one of the logs."""
+        return path in self._post.logs
+
+    def learn(self, descriptor: int) -> None:
+        """What a file that may be read names may be read, too."""
+        words = os.pread(descriptor, WORDS_BYTES, 0)
+        if words not in self._words:
+            self._words = [*self._words[-WORDS_KEPT:], words]
 
 
 def run_warden(post: Post, channel: socket.socket) -> None:
     """The life of a warden process, which begins with all signals blocked and ends by its channel."""
     drop(None, KEPT)
     confinement = confine(Kind.WARDEN, post.readable, post.writable)
-    _serve(channel, confinement)
+    _serve(channel, confinement, Permits(post))
 
 
-def _serve(channel: socket.socket, confinement: Confinement) -> None:
+def _serve(channel: socket.socket, confinement: Confinement, permits: Permits) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         # The supervisor's, also when a whole process group gets them.
         signal.signal(number, signal.SIG_IGN)
@@ -69,17 +117,17 @@ def _serve(channel: socket.socket, confinement: Confinement) -> None:
     channel.setblocking(True)
     send(channel, Ready(os.getpid(), confinement))
     while (received := receive(channel)) is not None and not isinstance(received.message, End):
-        _obey(channel, received, confinement)
+        _obey(channel, received, confinement, permits)
 
 
-def _obey(channel: socket.socket, received: Received, confinement: Confinement) -> None:
+def _obey(channel: socket.socket, received: Received, confinement: Confinement, permits: Permits) -> None:
     message, descriptors = received
     if isinstance(message, Spare):
-        _make_spare(channel, descriptors, confinement)
+        _make_spare(channel, descriptors, confinement, permits)
     else:
         close_all(descriptors)
     if isinstance(message, Listen | Open):
-        _open(channel, message)
+        _open(channel, message, permits)
     elif isinstance(message, Apply):
         send(channel, _change(lambda kernel: kernel.apply(map(_step, message.changes))))
     elif isinstance(message, Clear):
@@ -91,9 +139,9 @@ def _obey(channel: socket.socket, received: Received, confinement: Confinement) 
 # Ports and files
 
 
-def _open(channel: socket.socket, message: Listen | Open) -> None:
+def _open(channel: socket.socket, message: Listen | Open, permits: Permits) -> None:
     try:
-        descriptor = _listener(message) if isinstance(message, Listen) else _file(message)
+        descriptor = _listener(message) if isinstance(message, Listen) else _file(message, permits)
     except OSError as error:
         send(channel, Opened(error.errno or 1))
         return
@@ -106,14 +154,19 @@ def _listener(wanted: Listen) -> int:
     return listening(endpoint, wanted.backlog, wanted.shared, wanted.device, wanted.scope).detach()
 
 
-def _file(wanted: Open) -> int:
+def _file(wanted: Open, permits: Permits) -> int:
     if wanted.way == "append":
+        if not permits.may_append(wanted.path):
+            raise OSError(errno.EACCES, "no log of ours")
         return os.open(wanted.path, LOG_FLAGS, LOG_MODE)
+    if not permits.may_read(wanted.path):
+        raise OSError(errno.EACCES, "named by no file of the configuration")
     descriptor = os.open(wanted.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        permits.learn(descriptor)
         return descriptor
     os.close(descriptor)
-    raise OSError(1, "no regular file")
+    raise OSError(errno.EINVAL, "no regular file")
 
 
 # Routing
@@ -133,30 +186,32 @@ def _change(work: Callable[[Kernel], Awaitable[tuple[str, ...]]]) -> Applied:
 def _step(change: Change) -> Step:
     item = change.rule if change.route is None else change.route
     if item is None:
-        raise OSError(1, "a change of nothing")
+        raise OSError(errno.EINVAL, "a change of nothing")
     return Step(change.verb, item)
 
 
 # Other wardens
 
 
-def _make_spare(channel: socket.socket, descriptors: Sequence[int], confinement: Confinement) -> None:
+def _make_spare(channel: socket.socket, descriptors: Sequence[int], confinement: Confinement, permits: Permits) -> None:
     """A grandchild, so that it belongs to the supervisor, which is the reaper of orphans (PR_SET_CHILD_SUBREAPER)."""
     between = os.fork()
     if not between:
         if os.fork():
             os._exit(0)
-        _live_as_spare(channel, descriptors, confinement)
+        _live_as_spare(channel, descriptors, confinement, permits)
     os.waitpid(between, 0)
     close_all(descriptors)
     send(channel, Applied())
 
 
-def _live_as_spare(channel: socket.socket, descriptors: Sequence[int], confinement: Confinement) -> None:
+def _live_as_spare(
+    channel: socket.socket, descriptors: Sequence[int], confinement: Confinement, permits: Permits
+) -> None:
     try:
         channel.close()
         with socket.socket(fileno=descriptors[0]) as own:
-            _serve(own, confinement)
+            _serve(own, confinement, permits)
     finally:
         os._exit(0)
 

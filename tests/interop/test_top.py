@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid(1) of util-linux")
 
 SOCKCTL = str(Path(sys.executable).with_name("sockctl"))
-UP, DOWN, PAGE_DOWN, HOME, END = (f"\x1b{rest}".encode() for rest in ("OA", "OB", "[6~", "[1~", "[4~"))
+DOWN, PAGE_DOWN, HOME, END = b"\x1bOB", b"\x1b[6~", b"\x1bOH", b"\x1bOF"
 DONE, ENDED = 0, 128 + signal.SIGTERM
 HEADING = 5
 """Lines above the sessions at 80x24: four of the daemon, and the titles."""
@@ -149,16 +149,20 @@ def test_a_new_size_is_obeyed_at_once(fake: FakeSockd) -> None:
 
 def test_many_sessions_are_asked_for_as_they_come_to_be_seen(fake: FakeSockd) -> None:
     fake.sessions = [live(number, user=f"user{number}", host="still.example") for number in range(500, 0, -1)]
-    with top(fake) as terminal:
-        assert terminal.shows("1-19 of 500") or terminal.shows("1-18 of 500")
+    with top(fake, term="xterm") as terminal:
+        assert terminal.shows("1-18 of 500")
         assert {asked.limit for asked in fake.lists} == {100}
         terminal.type(PAGE_DOWN * 5)
         assert terminal.shows("user410")
         assert max(asked.limit for asked in fake.lists) == 200
-        terminal.type(b"G" + END)
+        terminal.type(END)
         assert terminal.shows("-500 of 500")
         assert terminal.shows("user1 ")
         terminal.type(HOME)
+        assert terminal.shows("user500")
+        terminal.type(b"\x06\x06\x06G")
+        assert terminal.shows("user1 ")
+        terminal.type(b"g")
         assert terminal.shows("user500")
         terminal.type(b"u")
         assert eventually(lambda: fake.lists[-1] == Sessions(sort="bytes", limit=MAX_ROWS))
@@ -248,14 +252,19 @@ def test_the_terminal_is_restored_before_the_trace_of_a_mistake(fake: FakeSockd,
         assert terminal.output.rindex(b"\x1b[?1049l") < terminal.output.index(b"Traceback")
 
 
-def test_stopped_and_continued(fake: FakeSockd) -> None:
-    with top(fake) as terminal:
-        terminal.signal(signal.SIGTSTP)
-        assert eventually(terminal.is_restored), "the shell gets its terminal"
-        terminal.signal(signal.SIGCONT)
+def test_stopped_by_ctrl_z_and_continued(fake: FakeSockd) -> None:
+    shell = f"{SOCKCTL} top -s {fake.path} -d 0.1; echo stopped; read answer; fg >/dev/null"
+    with Terminal(["sh", "-mc", shell], {"PATH": os.environ["PATH"], "TERM": "vt100"}) as terminal:
+        assert terminal.shows("SESSION")
+        terminal.type(b"\x1a")
+        assert terminal.shows("stopped")
+        assert terminal.is_restored(), "the shell has its terminal"
+        terminal.type(b"\n")
         assert eventually(lambda: not terminal.is_restored())
         terminal.type(b"u")
         assert come_to_be(terminal, "barney", "fred", "wilma")
+        terminal.type(b"q")
+        assert terminal.wait() == DONE
 
 
 def test_so_many_looks(fake: FakeSockd) -> None:

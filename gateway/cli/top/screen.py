@@ -26,6 +26,9 @@ KEYS: Mapping[int, str] = MappingProxyType(
         10: "enter",
         13: "enter",
         27: "escape",
+        # Ctrl-F and Ctrl-B, as in less(1): a serial console may know no other keys for pages.
+        6: "page-down",
+        2: "page-up",
         curses.KEY_BACKSPACE: "backspace",
         8: "backspace",
         127: "backspace",

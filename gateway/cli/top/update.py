@@ -205,6 +205,8 @@ _IN_TABLE: Mapping[str, _Handler] = MappingProxyType(
         "page-down": lambda state: move(state, state.cursor + height(state)),
         "home": lambda state: move(state, 0),
         "end": lambda state: move(state, count(state) - 1),
+        "g": lambda state: move(state, 0),
+        "G": lambda state: move(state, count(state) - 1),
         "b": _sort_by(Sort.BYTES),
         "a": _sort_by(Sort.AGE),
         "r": _sort_by(Sort.RATE),

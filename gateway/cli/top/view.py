@@ -26,7 +26,7 @@ HINTS = (
 BACK = ("q back", "k kill", "p pause")
 
 HELP = (
-    ("up down page-up page-down", "move the cursor; home and end too"),
+    ("up down page-up page-down", "move the cursor; home end too, or Ctrl-F Ctrl-B g G"),
     ("b a r u d", "sort by bytes, age, rate, user, destination"),
     ("< >", "sort by the column before, or the next one"),
     ("R", "sort the other way round"),

@@ -152,7 +152,7 @@ def configured(path: Path, network: Network) -> Configured:
     """What a daemon has that loaded these settings now, and knows this of its host; passwords left out."""
     texts = load(str(path), print).texts
     files = {name: text for name, text in texts.files.items() if name not in texts.secret}
-    return Configured(str(path), HASH, LOADED, files, msgspec.to_builtins(network))
+    return Configured(str(path), HASH, LOADED, files, msgspec.to_builtins(network), texts.groups)
 
 
 @contextlib.contextmanager

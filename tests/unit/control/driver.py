@@ -143,9 +143,10 @@ class House:
         self.handle(request, reply)
 
     def operator(self) -> Operator:
-        """A new connection."""
+        """A new connection, accepted."""
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(self.path)
+        self.loop.rest()
         return Operator(self.loop, sock)
 
 

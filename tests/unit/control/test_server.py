@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,7 +24,7 @@ from gateway.control.protocol import (
     encode_request,
 )
 from gateway.control.reply import MAX_WAITING
-from gateway.control.server import IDLE_SECONDS, MAX_CONNECTIONS, Gate, Reply, Server, listen
+from gateway.control.server import IDLE_SECONDS, MAX_CONNECTIONS, Gate, Peer, Reply, Server, listen
 from tests.support.waiting import eventually
 from tests.unit.control.driver import House, Operator, as_root, in_child, live
 
@@ -123,12 +122,16 @@ def test_while_one_is_answered_not_more_is_read_than_the_longest_request(house: 
     operator = house.operator()
     operator.send(ASK + b"x" * MAX_REQUEST)
     house.loop.rest()
-    operator.sock.setblocking(False)
-    sent = 0
-    with pytest.raises(BlockingIOError):
-        while sent < 1 << 24:
-            sent += operator.sock.send(b"x" * MAX_REQUEST)
-            house.loop.rest()
+
+    def takes_more() -> bool:
+        try:
+            operator.sock.send(b"x" * MAX_REQUEST)
+        except BlockingIOError:
+            return False
+        house.loop.rest()
+        return True
+
+    assert any(not takes_more() for _ in range(1000))
     assert len(later.replies) == 1
 
 
@@ -177,16 +180,14 @@ def test_what_is_no_request_is_refused_and_the_next_one_is_answered(house: House
 )
 def test_a_line_that_is_too_long_ends_the_connection_with_a_reason(house: House, line: bytes) -> None:
     operator = house.operator()
-    with pytest.MonkeyPatch.context() as patch:
-        # the rest of a long line finds the connection closed
-        patch.setattr(operator, "send", lambda data: _send_what_goes(operator, data))
-        operator.send(line)
+    _send_what_goes(operator, line)
     assert operator.answer() == ([], {"error": f"a request is one line of at most {MAX_REQUEST} bytes"})
     assert operator.line() is None
-    assert house.operator().loop.turn() >= 0
+    assert len(house.loop.selector.get_map()) == 1
 
 
 def _send_what_goes(operator: Operator, data: bytes) -> None:
+    """The rest of a long line may find the connection closed."""
     while data:
         try:
             data = data[operator.sock.send(data) :]
@@ -290,7 +291,6 @@ def test_a_stream_goes_on_until_its_reader_leaves(house: House, later: Later) ->
     for number in range(3):
         assert reply.row(number)
         assert operator.line() == {"v": 1, "row": number}
-    assert not reply.is_closed
     operator.sock.close()
     house.loop.rest()
     assert later.gone == [reply]
@@ -502,7 +502,7 @@ def test_who_may_not_is_told_what_it_takes_and_the_log_who_it_was_at_a_bounded_r
     house: House, monkeypatch: pytest.MonkeyPatch, later: Later
 ) -> None:
     monkeypatch.setattr(house.server, "_allowed", Gate(-1, 4, "root or group adm"))
-    monkeypatch.setattr("gateway.control.server.peer_of", lambda _sock: house_peer(1001))
+    monkeypatch.setattr("gateway.control.server.peer_of", lambda _sock: Peer(77, 1001, 1001, frozenset()))
     for _ in range(5):
         operator = house.operator()
         assert operator.answer() == ([], {"error": "user 1001 may not ask this sockd: that takes root or group adm"})
@@ -514,12 +514,6 @@ def test_who_may_not_is_told_what_it_takes_and_the_log_who_it_was_at_a_bounded_r
     assert later.replies == []
 
 
-def house_peer(user: int) -> Any:
-    from gateway.control.server import Peer
-
-    return Peer(77, user, user, frozenset())
-
-
 @as_root
 @pytest.mark.parametrize(
     ("user", "groups", "enters"),
@@ -528,7 +522,7 @@ def house_peer(user: int) -> Any:
         pytest.param(54321, (54323,), False, id="a stranger is turned away"),
     ],
 )
-def test_real_users(tmp_path: Path, house: House, user: int, groups: tuple[int, ...], enters: bool) -> None:
+def test_real_users(house: House, user: int, groups: tuple[int, ...], enters: bool) -> None:
     # By a socket without a file, so that only the server's own check stands between.
     listener = socket.socket(socket.AF_UNIX)
     listener.bind("")
@@ -541,14 +535,12 @@ def test_real_users(tmp_path: Path, house: House, user: int, groups: tuple[int, 
     def ask() -> None:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(name)
-            client = ControlClient(sock)
-            try:
-                answered = client.ask(Status()) == ([{"asked": "Status"}], {"ok": True})
-            except ControlError as error:
-                answered = False
-                assert "may not ask this sockd: that takes root or group 54322" in str(error)
-            client.close()
-            assert answered is enters
+            with ControlClient(sock) as client:
+                if enters:
+                    assert client.ask(Status()) == ([{"asked": "Status"}], {"ok": True})
+                    return
+                with pytest.raises(ControlError, match="may not ask this sockd: that takes root or group 54322"):
+                    client.ask(Status())
 
     pid = os.fork()
     if pid == 0:
@@ -606,7 +598,7 @@ def test_the_client_and_the_server_understand_each_other(tmp_path: Path) -> None
         with ControlClient.connect(str(path)) as client:
             rows, done = client.ask(Sessions())
             assert (len(rows), done) == (3_000, {"matched": 3_000})
-            with pytest.raises(ControlError, match="^an empty filter would end every session$"):
+            with pytest.raises(ControlError, match="an empty filter would end every session"):
                 client.ask(Kill())
             assert [row["session"] for row in client.rows(Sessions())] == [f"s-{n}" for n in range(3_000)]
             assert client.done == {"matched": 3_000}

@@ -18,7 +18,7 @@ THREE = (
     live(1, user="barney", host="a.example", seconds=8.0),
 )
 KEYS = [
-    *"baruddKkpqRhynx/?<>+-=.1",
+    *"baruddKkpqRhynxgG/?<>+-=.1",
     *["up", "down", "page-up", "page-down", "home", "end", "enter", "escape", "backspace", "\x15", "\x17", "\x01", "é"],
 ]
 
@@ -72,6 +72,8 @@ def test_the_cursor_stays_with_its_session_through_a_new_order() -> None:
         (["end"], 59),
         (["end", "down"], 59),
         (["end", "home"], 0),
+        (["G"], 59),
+        (["G", "g"], 0),
     ],
 )
 def test_keys_that_move(keys: list[str], cursor: int) -> None:
