@@ -145,7 +145,8 @@ class Supervisor:
         self._drained_since: float | None = None
         self._is_draining = False
         self._reported = -1
-        self._next_tick = 0.0
+        self._next_tick = self._next_sign = 0.0
+        self._words = ""
         self._title = Title("gateway", live=configuration.settings.sockd.titles)
 
     def _slots_of(self, configuration: Configuration) -> tuple[int, ...]:
@@ -266,7 +267,6 @@ class Supervisor:
     def _live_as_watcher(self, channel: socket.socket) -> None:
         self._commands.close()
         self._wishes.close()
-        Title("watcher")
         run_watcher(self.ruling.configuration, self._journal, channel, self.network, self._start_values.routes)
 
     def _live_as_helper(self, channel: socket.socket) -> None:
@@ -360,7 +360,14 @@ class Supervisor:
         if time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_SECONDS
             self._tick()
-        self._start_values.notifier.watchdog()
+        self._live()
+
+    def _live(self) -> None:
+        """A sign of life, as often as the service manager wants one."""
+        notifier = self._start_values.notifier
+        if notifier.watchdog_seconds is not None and time.monotonic() >= self._next_sign:
+            self._next_sign = time.monotonic() + notifier.watchdog_seconds
+            notifier.watchdog()
 
     def _tick(self) -> None:
         self.gatherings.tick()
@@ -369,8 +376,10 @@ class Supervisor:
                 door.tick()
         self._rates.look(time.monotonic())
         words = gateway_words(self._rates.totals(), self.network.uplinks, draining=self._is_draining)
-        self._title.show(words)
-        self._start_values.notifier.status(words)
+        if words != self._words:
+            self._words = words
+            self._title.show(words)
+            self._start_values.notifier.status(words)
         self._report_drain()
 
     def _hear(self) -> None:

@@ -21,6 +21,7 @@ from gateway.daemon.configuration import Configuration
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import Applied, Apply, Change, End, Network, Networks, Ready, Reopen, receive, send
 from gateway.daemon.network import network_of, uplinks_of, written_words
+from gateway.daemon.titles import watcher_words
 from gateway.daemon.uplinks import Ask, Uplinks
 from gateway.net.probe import probe_round
 from gateway.netlink.desired import Bases, Strict, Wanted, desired
@@ -31,6 +32,7 @@ from gateway.netlink.watch import Watch
 from gateway.policy.egress import Uplink
 from gateway.system.journal import Journal
 from gateway.system.sandbox import Confinement, Kind, confine
+from gateway.system.title import Title
 
 SETTLE_SECONDS = 0.02
 """Changes come in flocks; so long they gather before the kernel is read."""
@@ -78,12 +80,14 @@ class Watcher:
         privileged: bool,
         before: Network,
         greet: Callable[[], None],
+        show: Callable[[str], None] = lambda _words: None,
         ask: Ask = probe_round,
         clock: Callable[[], float] = time.monotonic,
         retry: float = RETRY_SECONDS,
     ) -> None:
         """``privileged``: it may have the kernel's rules changed; ``before`` is what a predecessor told the supervisor;
-        ``greet`` says that it is ready (OSError); ``retry`` seconds after what failed it is tried again.
+        ``greet`` says that it is ready (OSError), ``show`` what it knows; ``retry`` seconds after what failed it is
+        tried again.
         """
         settings = self._settings = configuration.settings
         words = written_words(settings, configuration.routes, configuration.access) if settings.multihomed else ()
@@ -97,6 +101,7 @@ class Watcher:
         if wants_rules and not privileged:
             log.line("without CAP_NET_ADMIN routing tables and rules are left as they are")
         self._greeting = greet
+        self._show = show
         self._clock = clock
         self._retry = retry
         self._loop = asyncio.get_running_loop()
@@ -205,6 +210,7 @@ class Watcher:
             except OSError as error:
                 return f"cannot tell the supervisor what the host's networks are now: {error.strerror}"
             self._told = network
+            self._show(watcher_words(network.uplinks))
         return ""
 
     def _greet(self) -> str:
@@ -328,6 +334,7 @@ async def _live(
                     remote,
                     privileged=privileged,
                     before=before,
+                    show=Title("watcher", live=configuration.settings.sockd.titles).show,
                     greet=lambda: send(channel, Ready(os.getpid(), confinement)),
                 )
                 loop.add_reader(watch.fileno(), partial(_drain, watch, watcher))

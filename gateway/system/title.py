@@ -25,6 +25,7 @@ _ARG_START, _ENV_END = 47, 50
 def make_room() -> None:
     """Start the program anew, in this process, if its titles would be cut; call it before anything is opened."""
     if _FILLER in os.environ:
+        setproctitle.getproctitle()  # which looks how much room there is, once, and so while the filler is there
         del os.environ[_FILLER]  # no child inherits it
     elif _area() < ROOM:
         os.execve(sys.executable, _command(), {**os.environ, _FILLER: "." * ROOM})

@@ -99,6 +99,23 @@ class Picture:
         last = min(self.x + count, self.columns)
         self._cells[self.y][self.x : last] = [" "] * (last - self.x)
 
+    def insert(self, count: int) -> None:
+        """Blanks at the cursor; what was there moves to the right, and over the edge."""
+        row = self._cells[self.y]
+        row[self.x : self.x] = [" "] * count
+        del row[self.columns :]
+
+    def delete(self, count: int) -> None:
+        """The characters from the cursor on go; what follows them moves to the left."""
+        row = self._cells[self.y]
+        del row[self.x : self.x + count]
+        row += [" "] * (self.columns - len(row))
+
+    def repeat(self, count: int) -> None:
+        """The character before the cursor again."""
+        for _ in range(count):
+            self._put(self._cells[self.y][self.x - 1])
+
     def erase_in_line(self, mode: int) -> None:
         """From the cursor to the end, or with 1 up to it; with 2 all."""
         first, last = (0 if mode else self.x), (self.x + 1 if mode == 1 else self.columns)
@@ -142,6 +159,9 @@ _SEQUENCES: Mapping[bytes, Callable[[Picture, list[int]], None]] = MappingProxyT
         b"D": lambda picture, by: picture.by(-_step(by), 0),
         b"G": lambda picture, at: picture.move(at[0] - 1, picture.y),
         b"d": lambda picture, at: picture.move(picture.x, at[0] - 1),
+        b"@": lambda picture, count: picture.insert(_step(count)),
+        b"P": lambda picture, count: picture.delete(_step(count)),
+        b"b": lambda picture, count: picture.repeat(_step(count)),
         b"X": lambda picture, count: picture.blank(_step(count)),
         b"J": lambda picture, how: picture.erase(how[0]),
         b"K": lambda picture, how: picture.erase_in_line(how[0]),
