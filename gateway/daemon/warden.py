@@ -158,7 +158,8 @@ def _file(wanted: Open, permits: Permits) -> int:
     if wanted.way == "append":
         if not permits.may_append(wanted.path):
             raise OSError(errno.EACCES, "no log of ours")
-        return os.open(wanted.path, LOG_FLAGS, LOG_MODE)
+        # A pipe that nobody reads must not hold the warden up.
+        return os.open(wanted.path, LOG_FLAGS | os.O_NONBLOCK, LOG_MODE)
     if not permits.may_read(wanted.path):
         raise OSError(errno.EACCES, "named by no file of the configuration")
     descriptor = os.open(wanted.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

@@ -184,6 +184,7 @@ class Worker:
             PipePool(shares.pipes),
         )
         self._listeners: dict[int, tuple[Listener, socket.socket]] = {}
+        self._tailed: FileSink | None = None
         self._greeted = False
         self._adoption = Adoption(channel, journal.trouble, self._adopt)
         self._answers = Answers(self._runner, channel, post.number)
@@ -308,12 +309,12 @@ class Worker:
             self._runner.ways_changed(partial(_usable, router), partial(_is_cut, settings))
 
     def _tail(self, descriptors: list[int]) -> None:
-        if descriptors:
-            # The sink has a descriptor of its own.
-            self._journal.tail(FileSink(descriptors[0]))
-            close_all(descriptors)
-        else:
-            self._journal.tail(None)
+        sink = FileSink(descriptors[0]) if descriptors else None
+        self._journal.tail(sink)
+        if self._tailed is not None:
+            self._tailed.close()
+        self._tailed = sink
+        close_all(descriptors)  # the sink has one of its own
 
     def stop(self) -> None:
         """Accept no more, end every session, write their records, and leave the loop. Once is enough."""
