@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 STARTER := build/run
 DEBIAN_BASE := python3 python3-venv
-DEBIAN_TEST := curl dante-server dnsmasq-base gcc iproute2 libc6-dev man-db microsocks netbase nsd procps
+DEBIAN_TEST := curl dante-server dnsmasq-base fish gcc iproute2 libc6-dev man-db microsocks mmdebstrap netbase nsd \
+	procps systemd-container tmux zsh
 DEBIAN_LAB := curl iproute2 nsd
 LAB := build/lab
 

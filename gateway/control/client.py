@@ -25,6 +25,7 @@ MAX_ANSWER = 1 << 26
 SUN_PATH = 108
 """Room for a path in a socket's name, its final zero included (unix(7))."""
 
+_CLOSED = "the connection to sockd is closed"
 _TIMEVAL = struct.Struct("ll")
 
 
@@ -125,6 +126,8 @@ class ControlClient:
         self.done = answer.done
 
     def _send(self, request: bytes) -> None:
+        if self._stream.closed:
+            raise ControlError(_CLOSED)
         self.done = None
         try:
             self._sock.settimeout(self._timeout)
@@ -142,7 +145,7 @@ class ControlClient:
         except OSError as error:
             raise ControlError(f"the connection to sockd broke: {_reason(error)}") from None
         except ValueError:
-            raise ControlError("the connection to sockd is closed") from None
+            raise ControlError(_CLOSED) from None
         if not line.endswith(b"\n"):
             raise ControlError(
                 "sockd closed the connection before its answer was whole"

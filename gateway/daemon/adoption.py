@@ -8,9 +8,9 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.daemon.configuration import Configuration, reproduce
 from gateway.daemon.host import Texts, decode_texts
@@ -29,6 +29,9 @@ class Chosen(NamedTuple):
     slots: tuple[int, ...]
 
 
+WAIT_SECONDS = 0.01
+SUPERSEDED = "other files came before these were read"
+
 Begin = Callable[[Chosen, bool], int]
 """Let these files rule; with True the sessions that they deny are ended. How many that were."""
 
@@ -42,7 +45,10 @@ class Adoption:
         self._report = report
         self._begin = begin
         self._chosen: Chosen | None = None
-        self._loading: asyncio.Task[None] | None = None
+        #: the number of the question that came last
+        self._latest = 0
+        self._in_turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def load(self, received: Received) -> None:
         """A `Load` came."""
@@ -52,18 +58,28 @@ class Adoption:
             texts = read_memory(descriptors[0])
         finally:
             close_all(descriptors)
-        self._loading = asyncio.get_running_loop().create_task(self._load(message, texts))
+        # Files that were refused elsewhere leave their number to the next: nothing may begin but what came last.
+        self._latest = message.number
+        self._chosen = None
+        self._start(self._load(message, texts))
 
     async def _load(self, message: Load, texts: Texts) -> None:
-        fault = ""
+        async with self._in_turn:
+            fault = await self._make_ready(message, texts)
+        await self._answer(Loaded(message.number, fault))
+
+    async def _make_ready(self, message: Load, texts: Texts) -> str:
+        """What is wrong with the files; empty if nothing is."""
         try:
             configuration = await asyncio.to_thread(_gently, texts, self._report)
-            self._chosen = Chosen(message.ruling, configuration, message.slots)
         except GatewayError as error:
-            fault = str(error)
+            return str(error)
         except Exception as error:  # a bug refuses the files, and ends nobody's session
-            fault = f"{type(error).__name__}: {error}"
-        self._answer(Loaded(message.number, fault))
+            return f"{type(error).__name__}: {error}"
+        if message.number != self._latest:
+            return SUPERSEDED
+        self._chosen = Chosen(message.ruling, configuration, message.slots)
+        return ""
 
     def swap(self, message: Swap) -> None:
         """A `Swap` came; nobody asks for what was not loaded."""
@@ -71,11 +87,23 @@ class Adoption:
         if chosen is None or chosen.ruling != message.ruling:
             return
         self._chosen = None
-        self._answer(Swapped(message.number, self._begin(chosen, message.recheck)))
+        self._start(self._answer(Swapped(message.number, self._begin(chosen, message.recheck))))
 
-    def _answer(self, message: Loaded | Swapped) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, message: Loaded | Swapped) -> None:
+        """As soon as the supervisor takes it: a long list of sessions may be on its way there."""
         with suppress(BrokenPipeError, ConnectionResetError):
-            send(self._channel, message)
+            while True:
+                try:
+                    send(self._channel, message)
+                except BlockingIOError:
+                    await asyncio.sleep(WAIT_SECONDS)
+                else:
+                    return
 
 
 def _gently(texts: Texts, report: Callable[[str], None]) -> Configuration:

@@ -143,8 +143,9 @@ class Children:
 
     def replace(self, child: Child) -> None:
         """Have another one in its place, which is no trouble and not said."""
-        child.is_replaced = True
-        self.kill(child)
+        if child.pid:
+            child.is_replaced = True
+            self.kill(child)
 
     def _postpone(self, child: Child, why: str) -> None:
         """Say why, and start it later: each time twice as late."""

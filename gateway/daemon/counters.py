@@ -8,9 +8,11 @@ own, which is written whole.
 
 import enum
 import mmap
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gateway.config.listing import Listing
 from gateway.config.rules import AccessFile
 
 WORD = 8
@@ -115,11 +117,9 @@ class Slots:
 
     def assign(self, access: AccessFile, text: str) -> tuple[int, ...]:
         """The slots of the lines of a file, whose text this is, in their order."""
-        lines = text.split("\n")
         seen: dict[str, int] = {}
         slots = []
-        for rule in access.rules:
-            words = lines[rule.place.line - 1].strip()
+        for words in map(str.strip, written_lines(access, text)):
             seen[words] = seen.get(words, 0) + 1
             # Of lines with the same words, the second one stays the second.
             slots.append(self._slot((words, seen[words])))
@@ -127,6 +127,13 @@ class Slots:
 
     def _slot(self, key: tuple[str, int]) -> int:
         return self._known.setdefault(key, min(len(self._known) + 1, SLOTS - 1))
+
+
+def written_lines(access: AccessFile, text: str) -> list[str]:
+    """The lines of a file as its text has them, joined, in the order of its rules."""
+    lines = Listing.of(text, access.path).lines
+    numbers = list(lines)
+    return [lines[numbers[bisect_right(numbers, rule.place.line) - 1]] for rule in access.rules]
 
 
 def by_label(access: AccessFile, slots: Sequence[int]) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway.address import Endpoint
 from gateway.daemon.messages import MAX_LISTENERS, ListenAddress
 from gateway.errors import StartError
-from gateway.net.sockets import endpoint_of, listening
+from gateway.net.sockets import endpoint_of, inherited, listening
 from gateway.netlink.model import is_link_local
 
 BACKLOG = 4096
@@ -58,19 +58,25 @@ class Listeners:
         """Use these, which listen already (sd_listen_fds(3)), and no others, for all workers together."""
         self._given = True
         for index, sock in enumerate(sockets):
+            inherited(sock)
             opened = _Opened(next(self._numbers), (sock,) * self._workers)
             self._open[ListenAddress(endpoint_of(sock.getsockname()).address, -index)] = opened
 
     def move(self, port: int, device: str, wanted: Sequence[ListenAddress]) -> "Move":
-        """Open what other settings want beside what there is. Raises StartError, and then all is as it was."""
-        move = Move(port, device, {})
-        if self._given or (port, device) == (self._written_port, self._device):
-            return move
+        """Open what other settings want beside what there is. Raises StartError, and then all is as it was.
+
+        What an interface has is not among it, unless it is another one: its addresses come and go by themselves.
+        """
+        is_same = (port, device) == (self._written_port, self._device)
+        move = Move(self._port if port == self._written_port else port, device, {}, replaces=not is_same)
+        if self._given or (is_same and device):
+            return move._replace(replaces=False)
         before = self._port, self._device
-        self._port, self._device = self._port if port == self._written_port else port, device
+        self._port, self._device = move.port, device
         try:
             for place in self._bounded(wanted):
-                move.opened[place] = self._opened(place, is_ours=self._port == before[0])
+                if not is_same or place not in self._open:
+                    move.opened[place] = self._opened(place, is_ours=self._port == before[0] and self._overlaps(place))
         except OSError as error:
             move.close()
             raise StartError(f"cannot listen on {self._words(place)}: {error.strerror}") from None
@@ -79,12 +85,19 @@ class Listeners:
             self._port, self._device = before
         return move
 
+    def _overlaps(self, place: ListenAddress) -> bool:
+        """Whether some of the open sockets have this address, too: one of a family's wildcards has all of them."""
+        return any(
+            place.address == other.address or not place.address.number or not other.address.number
+            for other in self._open
+        )
+
     def complete(self, move: "Move", written_port: int) -> None:
-        """The new ones are those that there are now; the old ones are closed."""
-        if move.opened:
+        """The new ones are those that there are now; the old ones are closed if it replaces them."""
+        if move.replaces:
             self.close()
-            self._open = move.opened
             self._written_port, self._port, self._device = written_port, move.port, move.device
+        self._open.update(move.opened)
 
     def adjust(self, wanted: Sequence[ListenAddress]) -> bool:
         """Open what is missing, close what is not wanted any more; whether anything changed."""
@@ -96,7 +109,9 @@ class Listeners:
         for place in self._bounded(wanted):
             if place not in self._open:
                 self._try(place)
-        self._failed = {place: why for place, why in self._failed.items() if place in wanted}
+        self._failed = {
+            place: why for place, why in self._failed.items() if place in wanted and place not in self._open
+        }
         return set(self._open) != before
 
     def _bounded(self, wanted: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
@@ -134,12 +149,12 @@ class Listeners:
         self._open[place] = self._opened(place)
 
     def _opened(self, place: ListenAddress, *, is_ours: bool = False) -> _Opened:
-        """One socket is opened alone first: with SO_REUSEPORT a second daemon of the same user would be let in.
+        """One socket is bound alone first: with SO_REUSEPORT a second daemon of the same user would be let in.
 
         Not so if the port ``is_ours`` already.
         """
         if not is_ours:
-            probe = self._listening(place, 1, shared=False)
+            probe = self._listening(place, 0, shared=False)
             self._port = probe.getsockname()[1]
             probe.close()
         sockets: list[socket.socket] = []
@@ -190,6 +205,8 @@ class Move(NamedTuple):
     port: int
     device: str
     opened: dict[ListenAddress, _Opened]
+    #: whether nothing of what was open before is wanted
+    replaces: bool = True
 
     def close(self) -> None:
         """They are not wanted."""

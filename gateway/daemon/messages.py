@@ -280,7 +280,7 @@ def receive(end: socket.socket) -> Received | None:
     message = None
     try:
         message = _messages.decode(data) if data else None
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of JSON that is nested too deep
         fault = fault or errno.EPROTO
     if fault:
         close_all(descriptors)

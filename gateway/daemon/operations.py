@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.config.listing import Listing
 from gateway.control import protocol
 from gateway.control.metrics import exposition
 from gateway.control.protocol import ControlError, Live, Report, RuleUse
@@ -19,7 +18,7 @@ from gateway.control.server import Reply
 from gateway.daemon import messages
 from gateway.daemon.answers import EVERYBODY, ORDERS
 from gateway.daemon.configuration import Configuration
-from gateway.daemon.counters import UNMATCHED, Block, total_slot
+from gateway.daemon.counters import UNMATCHED, Block, total_slot, written_lines
 from gateway.daemon.gathering import Gathering, Gatherings
 
 ANSWER_SECONDS = 10.0
@@ -124,9 +123,9 @@ class Operations:
         board = self._gateway.board
         ruling = self._gateway.ruling
         access = ruling.configuration.access
-        listing = Listing.of(ruling.configuration.texts.files[access.path], access.path)
-        for rule, slot in zip(access.rules, ruling.slots, strict=True):
-            yield _use(rule.label, listing.at(rule.place), board, slot)
+        lines = written_lines(access, ruling.configuration.texts.files[access.path])
+        for rule, line, slot in zip(access.rules, lines, ruling.slots, strict=True):
+            yield _use(rule.label, line, board, slot)
         yield _use("", "(no line matches)", board, UNMATCHED)
 
     def _configuration(self, _request: protocol.Loaded, reply: Reply) -> None:

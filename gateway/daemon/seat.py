@@ -61,13 +61,15 @@ class Seat:
 
     def __init__(
         self,
-        fork: Callable[[socket.socket], int],
+        fork: Callable[[socket.socket, socket.socket], int],
         wanted: int,
         watch: Callable[[socket.socket, Callable[[], None]], None],
         forget: Callable[[socket.socket], None],
         trouble: Callable[[str], None],
     ) -> None:
-        """``fork`` makes a warden with its end of a channel, as long as `may_fork`; ``wanted`` is how many there are.
+        """``fork`` makes a warden, as long as `may_fork`, which has the first end of a channel and closes the other.
+
+        ``wanted`` is how many there are.
 
         ``watch`` has a function called when a channel can be read, until ``forget``.
         """
@@ -120,7 +122,7 @@ class Seat:
         try:
             warden = Warden(mine)
             if self.may_fork:
-                warden.pid = self._fork(theirs)
+                warden.pid = self._fork(theirs, mine)
             elif faults := self.ask(Spare(), [theirs.fileno()]).message.faults:
                 raise OSError(errno.EIO, "; ".join(faults))
         except OSError:
@@ -185,11 +187,11 @@ class Seat:
 
     def _opened(self, wanted: Message) -> int:
         answer, descriptors = self.ask(wanted)
-        assert isinstance(answer, Opened)
-        if answer.number or len(descriptors) != 1:
-            close_all(descriptors)
-            raise OSError(answer.number, os.strerror(answer.number))
-        return descriptors[0]
+        if isinstance(answer, Opened) and not answer.number and len(descriptors) == 1:
+            return descriptors[0]
+        close_all(descriptors)
+        number = answer.number if isinstance(answer, Opened) and answer.number else errno.EPROTO
+        raise OSError(number, os.strerror(number))
 
     def _post(self, message: Message, done: Done, descriptors: Sequence[int] = ()) -> Warden:
         if self.is_empty:

@@ -200,13 +200,14 @@ class Supervisor:
         self._seat.fill()
         return self._wait(lambda: self._seat.is_ready)
 
-    def _fork_warden(self, channel: socket.socket) -> int:
+    def _fork_warden(self, channel: socket.socket, other: socket.socket) -> int:
         found = self.ruling.configuration
         files, logs = found.texts.files, file_targets(found.settings.log)
         words = "\n".join(text for path, text in files.items() if path not in found.texts.secret)
         post = warden.Post(frozenset((found.texts.path, *files)), frozenset(filter(None, logs)), words.encode())
 
         def live() -> None:
+            other.close()
             self._children.forsake()
             Title("warden")
             warden.run_warden(post, channel)
@@ -580,12 +581,12 @@ class Supervisor:
         network = network_of(new.settings, new.kernel, self.network.uplinks)
         move = self._listeners.move(internal.port, internal.interface, network.listen)
         try:
-            self._prepare(new, slots)
+            prepared = self._prepare(new, slots)
         except GatewayError:
             move.close()
             raise
         self.ruling = Ruling(new, slots, self.ruling.number + 1, rfc3339(time.time()))
-        ended = self._swap(recheck)
+        ended = self._swap(recheck, prepared)
         self.network = network
         before = self._listeners.numbers
         self._listeners.complete(move, internal.port)
@@ -614,13 +615,14 @@ class Supervisor:
         except OSError as error:
             raise StartError(f"the files can not be read: {error.strerror}") from None
 
-    def _prepare(self, new: Configuration, slots: tuple[int, ...]) -> None:
-        """Everybody makes himself ready. Raises GatewayError."""
+    def _prepare(self, new: Configuration, slots: tuple[int, ...]) -> list[Child]:
+        """Everybody makes himself ready; who has. Raises GatewayError."""
         memory = memory_of(new.texts)
         ruling = self.ruling.number + 1
+        children = [child for child in (self._helper, *self._workers) if child.name in self._ready]
         try:
             asked = self._ask(
-                (self._helper, *self._workers),
+                children,
                 lambda number: messages.Load(number, ruling, slots),
                 LOAD_SECONDS,
                 descriptors=[memory],
@@ -633,13 +635,16 @@ class Supervisor:
             raise StartError(f"a process can not load the files: {faults[0]}")
         if asked.missing:
             raise StartError(f"no answer within {LOAD_SECONDS:g} s from {', '.join(sorted(asked.missing))}")
+        return children
 
-    def _swap(self, recheck: bool) -> int:
+    def _swap(self, recheck: bool, prepared: Sequence[Child]) -> int:
         """The new files rule everywhere; how many sessions they ended. Who does not take them is replaced."""
-        children = (self._helper, *self._workers)
         ruling = self.ruling.number
-        asked = self._ask(children, lambda number: messages.Swap(number, ruling, recheck), SWAP_SECONDS)
+        asked = self._ask(prepared, lambda number: messages.Swap(number, ruling, recheck), SWAP_SECONDS)
         self._await(asked)
+        for child in (self._helper, *self._workers):
+            if child not in prepared:
+                self._children.replace(child)  # born with the old files, and not ready yet when these came
         for name in asked.missing:
             self._dismiss(self._by_name[name], "goes on with the old files")
         return sum(answer.ended for answer in asked.answers)

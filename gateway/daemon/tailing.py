@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -20,7 +21,7 @@ _records = msgspec.json.Decoder(Record)
 class Lost(msgspec.Struct, frozen=True):
     """What stands in place of records that were not written."""
 
-    lost: int
+    lost: Annotated[int, msgspec.Meta(ge=0)]
 
 
 _losses = msgspec.json.Decoder(Lost)
@@ -126,7 +127,7 @@ class Tailing:
             else:
                 record = _records.decode(line)
                 self._each(lambda reader: reader.take(record))
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # no worker of ours writes this
 
     def _each(self, tell: Callable[[_Reader], None]) -> None:

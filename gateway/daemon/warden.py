@@ -43,7 +43,7 @@ from gateway.system.sinks import LOG_FLAGS, LOG_MODE
 KEPT = (CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE)
 """What it keeps: routing, ports below 1024, and the administrator's files whoever owns them (capabilities(7))."""
 
-NAME = "sockd: warden"
+NAME = b"sockd: warden"
 
 WORDS_BYTES = 1 << 24
 WORDS_KEPT = 16
@@ -142,8 +142,9 @@ def _obey(channel: socket.socket, received: Received, confinement: Confinement, 
 def _open(channel: socket.socket, message: Listen | Open, permits: Permits) -> None:
     try:
         descriptor = _listener(message) if isinstance(message, Listen) else _file(message, permits)
-    except OSError as error:
-        send(channel, Opened(error.errno or 1))
+    except Exception as error:  # a port or a path that can not be: privileges are not to be lost by it
+        number = error.errno if isinstance(error, OSError) else None
+        send(channel, Opened(number or errno.EINVAL))
         return
     send(channel, Opened(), [descriptor])
     os.close(descriptor)
@@ -163,11 +164,12 @@ def _file(wanted: Open, permits: Permits) -> int:
     if not permits.may_read(wanted.path):
         raise OSError(errno.EACCES, "named by no file of the configuration")
     descriptor = os.open(wanted.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
         permits.learn(descriptor)
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "no regular file")
+    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
 
 
 # Routing
@@ -180,14 +182,16 @@ def _change(work: Callable[[Kernel], Awaitable[tuple[str, ...]]]) -> Applied:
 
     try:
         return Applied(asyncio.run(change()))
-    except (KernelRefused, OSError) as error:
+    except KernelRefused as error:
         return Applied((str(error),))
+    except Exception as error:  # numbers that no message of netlink holds: privileges are not to be lost by them
+        return Applied((f"cannot change the routing: {type(error).__name__}: {error}",))
 
 
 def _step(change: Change) -> Step:
     item = change.rule if change.route is None else change.route
     if item is None:
-        raise OSError(errno.EINVAL, "a change of nothing")
+        raise ValueError("neither a route nor a rule")
     return Step(change.verb, item)
 
 
@@ -220,7 +224,7 @@ def _live_as_spare(
 def _dispatch(pid: int) -> Applied:
     """End a warden that does not answer: the supervisor has not the right to."""
     try:
-        if not Path(f"/proc/{pid}/comm").read_text().startswith(NAME):
+        if not Path(f"/proc/{pid}/comm").read_bytes().startswith(NAME):
             return Applied((f"process {pid} is no warden",))
         os.kill(pid, signal.SIGKILL)
     except OSError as error:

@@ -72,12 +72,18 @@ def accepted(listener: socket.socket, family: int) -> tuple[Socket, Any]:
     return sock, name
 
 
+def inherited(listener: socket.socket) -> None:
+    """Set what the accepted sockets inherit (Linux), which saves their setting. Raises OSError."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def listening(endpoint: Endpoint, backlog: int, shared: bool, device: str = "", scope: int = 0) -> socket.socket:
     """A non-blocking listening TCP socket; ``shared`` lets several bind to one port (SO_REUSEPORT). Raises OSError.
 
-    With ``device`` only what comes in by that interface finds it (SO_BINDTODEVICE, socket(7)); ``scope`` is the
-    interface's index for a link-local address.
-    TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE are inherited by the accepted sockets (Linux), which saves their setting.
+    With a backlog of 0 it is bound only, and nobody can connect yet. With ``device`` only what comes in by that
+    interface finds it (SO_BINDTODEVICE, socket(7)); ``scope`` is the interface's index for a link-local address.
     """
     family = _FAMILY[endpoint.address.version]
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -87,14 +93,13 @@ def listening(endpoint: Endpoint, backlog: int, shared: bool, device: str = "", 
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        inherited(sock)
         if device:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         where = (str(endpoint.address), endpoint.port)
         sock.bind((*where, 0, scope) if scope else where)
-        sock.listen(backlog)
+        if backlog:
+            sock.listen(backlog)
     except OSError:
         sock.close()
         raise

@@ -296,6 +296,21 @@ def test_where_somebody_else_listens_already_is_refused_and_changes_nothing(daem
         assert ask(taken, "127.0.0.1", target) == NOT_ALLOWED
 
 
+def test_an_address_gives_way_to_all_addresses_and_back(daemon: Sockd) -> None:
+    """The port is held by what was there before, until the workers have heard of it."""
+    with Peer(echo) as target, Wire(daemon.port) as live:
+        assert connect5(live, "127.0.0.1", target.port).code == 0
+        for address in ("0.0.0.0", "127.0.0.1"):
+            rewrite(daemon, {"port": daemon.port, "addresses": [address]})
+            by_socket(daemon)
+            _, report = daemon.control(Status())
+            assert report["listening"] == [f"{address}:{daemon.port}"]
+            assert not report["troubles"]
+            assert eventually(lambda wanted=address == "0.0.0.0": listens(daemon.port, "127.0.0.3") == wanted)  # type: ignore[misc]
+            assert all(ask(daemon.port, "127.0.0.1", target) == 0 for _ in range(4))
+            assert echoes(live)
+
+
 def test_settings_that_a_running_daemon_can_not_change_are_said(daemon: Sockd) -> None:
     write_files(daemon.folder, LOOPBACK, workers=1, settings={"internal": {"port": daemon.port}})
     _, done = daemon.control(Reload())

@@ -27,7 +27,7 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: gw\r\n\r\n"
 class Scraper:
     """A client that keeps to nothing."""
 
-    def __init__(self, loop: Loop, address: tuple[str, int], rcvbuf: int = 0) -> None:
+    def __init__(self, loop: Loop, address: tuple[str, int], rcvbuf: int) -> None:
         self.loop = loop
         self.sock = socket.socket()
         if rcvbuf:
@@ -36,7 +36,6 @@ class Scraper:
         self.sock.setblocking(False)
         self.received = b""
         loop.closing(self.sock.close)
-        loop.rest()
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -74,8 +73,12 @@ class House:
         )
         self.loop.closing(self.server.close)
 
-    def scraper(self, listener: int = 0, rcvbuf: int = 0) -> Scraper:
-        return Scraper(self.loop, self.addresses[listener], rcvbuf)
+    def scraper(self, listener: int = 0, rcvbuf: int = 0, waits: bool = False) -> Scraper:
+        """A new connection, accepted unless it waits."""
+        made = Scraper(self.loop, self.addresses[listener], rcvbuf)
+        if not waits:
+            self.loop.rest()
+        return made
 
     def answer(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
         scraper = self.scraper()
@@ -350,37 +353,15 @@ def test_a_crowd_of_silent_ones_keeps_the_others_out_for_the_time_of_a_head_only
 
 
 def test_without_descriptors_it_pauses_and_says_so(house: House) -> None:
-    with without_descriptors_after(house) as scraper:
+    scraper = house.scraper(waits=True)
+    with without_descriptors():
+        house.loop.rest()
         assert house.loop.lines == ["metrics: accepting pauses: Too many open files"]
         assert house.loop.turn() == 0
     house.loop.now += 1.0
     house.server.tick()
     scraper.send(GET)
     assert scraper.answer()[0] == 200
-
-
-def without_descriptors_after(house: House) -> "Starved":
-    return Starved(house)
-
-
-class Starved:
-    """A client has its own descriptor, and the server gets none for it."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._limit = without_descriptors()
-
-    def __enter__(self) -> Scraper:
-        turn = self._house.loop.turn
-        self._house.loop.turn = lambda patience=0.0: 0  # type: ignore[method-assign]
-        scraper = self._house.scraper()
-        self._house.loop.turn = turn  # type: ignore[method-assign]
-        self._limit.__enter__()
-        self._house.loop.rest()
-        return scraper
-
-    def __exit__(self, *_details: object) -> None:
-        self._limit.__exit__(None, None, None)
 
 
 # Its end
@@ -393,7 +374,7 @@ def test_a_closed_server_leaves_nothing_behind(house: House) -> None:
     house.server.close()
     assert not house.loop.selector.get_map()
     with pytest.raises(ConnectionRefusedError):
-        house.scraper()
+        socket.create_connection(house.addresses[0])
 
 
 def test_a_child_that_forsakes_the_server_leaves_it_to_its_parent(house: House) -> None:
