@@ -16,7 +16,7 @@ from gateway.errors import GatewayError
 VERSION = 1
 
 MAX_REQUEST = 1 << 16
-"""Bytes of a request line."""
+"""Bytes of a request line, with its end."""
 
 MAX_ROWS = 10_000
 """How many sessions one answer lists at most."""
@@ -265,7 +265,8 @@ def decode_request(line: bytes) -> Request:
     """Raises ControlError for what is no request of this version."""
     try:
         written = msgspec.json.decode(line)
-        if not isinstance(written, dict) or written.pop("v", None) != VERSION:
+        version = written.pop("v", None) if isinstance(written, dict) else None
+        if type(version) is not int or version != VERSION:  # true is 1, too
             raise ControlError(f"this sockd speaks version {VERSION} of the control protocol")
         request: Request = msgspec.convert(written, Request)
     except (ValueError, RecursionError) as error:

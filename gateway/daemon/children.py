@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gateway.daemon.messages import channel
 from gateway.system.journal import Journal
-from gateway.system.reaper import reap_orphans
+from gateway.system.reaper import go_on_when_orphaned, reap_orphans
 from gateway.system.sandbox import Confinement
 
 FIRST_DELAY, LAST_DELAY = 0.1, 30.0
@@ -231,6 +231,7 @@ def _live(name: str, life: Callable[[], None], journal: Journal) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
+        go_on_when_orphaned()
         life()
         status = 0
     except BaseException as error:  # whatever it was, it must not run on as a second supervisor

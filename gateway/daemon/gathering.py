@@ -8,12 +8,15 @@ from typing import Any
 class Gathering:
     """The answers to one question. It is over once, with those that came, and the names of those that are missing."""
 
-    def __init__(self, asked: Iterable[str], seconds: float, over: Callable[["Gathering"], None]) -> None:
-        """``over`` is called when it is over."""
+    def __init__(
+        self, asked: Iterable[str], seconds: float, over: Callable[["Gathering"], None], kind: type = object
+    ) -> None:
+        """``over`` is called when it is over; ``kind`` is that of the answers."""
         self.missing = set(asked)
         self.answers: list[Any] = []
         self._until = time.monotonic() + seconds
         self._over = over
+        self._kind = kind
         self._is_over = False
 
     @property
@@ -26,12 +29,15 @@ class Gathering:
         """For how long it may still take."""
         return max(0.0, self._until - time.monotonic())
 
-    def add(self, name: str, answer: Any, *, is_last: bool = True) -> None:
-        """Somebody answers, with more to follow if this is not the last part."""
+    def add(self, name: str, answer: Any, *, is_last: bool = True) -> bool:
+        """Somebody answers, with more to follow if this is not the last part; False: nobody asked him that."""
+        if name not in self.missing or not isinstance(answer, self._kind):
+            return False
         self.answers.append(answer)
         if is_last:
             self.missing.discard(name)
             self.settle()
+        return True
 
     def gone(self, name: str) -> None:
         """Who has died does not answer."""
@@ -52,11 +58,13 @@ class Gatherings:
         self._number = 0
         self._open: dict[int, Gathering] = {}
 
-    def begin(self, asked: Iterable[str], seconds: float, over: Callable[[Gathering], None]) -> tuple[int, Gathering]:
+    def begin(
+        self, asked: Iterable[str], seconds: float, over: Callable[[Gathering], None], kind: type = object
+    ) -> tuple[int, Gathering]:
         """A new one and its number; it must be `settle`d once the question is put."""
         self._number += 1
         number = self._number
-        gathering = Gathering(asked, seconds, lambda done: self._end(number, done, over))
+        gathering = Gathering(asked, seconds, lambda done: self._end(number, done, over), kind)
         self._open[number] = gathering
         return number, gathering
 
@@ -64,10 +72,9 @@ class Gatherings:
         del self._open[number]
         over(gathering)
 
-    def add(self, number: int, name: str, answer: Any, *, is_last: bool = True) -> None:
-        """An answer to the question of that number, which may be over."""
-        if number in self._open:
-            self._open[number].add(name, answer, is_last=is_last)
+    def add(self, number: int, name: str, answer: Any, *, is_last: bool = True) -> bool:
+        """An answer to the question of that number, which may be over; False: it is none to it."""
+        return number not in self._open or self._open[number].add(name, answer, is_last=is_last)
 
     def gone(self, name: str) -> None:
         """Somebody has died."""

@@ -114,9 +114,12 @@ class ThisHost:
 
     def mode(self, path: str) -> int:
         """See `Host`; by a descriptor, since whoever opens the file may see more of its folder than this process."""
+        return stat.S_IMODE(self._status(path).st_mode)
+
+    def _status(self, path: str) -> os.stat_result:
         file = self._opener(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return stat.S_IMODE(os.fstat(file).st_mode)
+            return os.fstat(file)
         finally:
             os.close(file)
 
@@ -127,8 +130,8 @@ class ThisHost:
         return found
 
     def signature(self, path: str) -> Signature:
-        """See `Host`."""
-        found = self._signatures[path] = signature(path)
+        """See `Host`; by a descriptor, too."""
+        found = self._signatures[path] = _signature_of(self._status(path))
         return found
 
     def kernel(self) -> KernelState:
@@ -175,7 +178,10 @@ class SameHost:
 
 def signature(path: str) -> Signature:
     """Of a file as it is now. Raises OSError."""
-    status = os.stat(path)
+    return _signature_of(os.stat(path))
+
+
+def _signature_of(status: os.stat_result) -> Signature:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 

@@ -235,6 +235,11 @@ MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
 )
 """What each kind of child may say to the supervisor."""
 
+ANSWERS: MappingProxyType[type[Struct], type[Struct]] = MappingProxyType(
+    {Load: Loaded, Swap: Swapped, Inquire: Found, Kill: Killed}
+)
+"""What a question with a number is answered by."""
+
 _messages: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message)
 
 

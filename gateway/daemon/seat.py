@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.daemon.messages import (
     Applied,
@@ -38,10 +38,22 @@ ANSWER_SECONDS = 5.0
 """How long a warden may take to open something."""
 
 CLEAR_SECONDS = 10.0
+APPLY_SECONDS = 30.0
+"""How long it may take to change the routing: nobody waits for it, but it must not be left undone."""
+
+END_SECONDS = 1.0
 REST_SECONDS = 1.0
 """Between two attempts at having another warden made."""
 
 Done = Callable[[Received], object]
+
+
+class Waiting(NamedTuple):
+    """Somebody who waits for an answer of this kind, and until when at most (time.monotonic)."""
+
+    kind: type[Opened | Applied]
+    done: Done
+    until: float
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +65,7 @@ class Warden:
     pid: int = 0
     confinement: Any = None
     #: who waits for the answers, in the order of the questions
-    waiting: deque[Done] = field(default_factory=deque)
+    waiting: deque[Waiting] = field(default_factory=deque)
 
 
 class Seat:
@@ -105,7 +117,9 @@ class Seat:
             self._add()
 
     def refill(self) -> None:
-        """The same, at a bounded rate and without raising; to be called now and then."""
+        """The same, at a bounded rate and without raising; to be called now and then. Who hangs is given up."""
+        for warden in tuple(self.wardens):
+            self._check(warden)
         if len(self.wardens) == self._wanted or self._ended or time.monotonic() < self._due:
             return
         if not self.may_fork and self.is_empty:
@@ -117,11 +131,20 @@ class Seat:
         except OSError as error:
             self._trouble(f"no other warden can be made: {error.strerror}; it is tried again")
 
+    def _check(self, warden: Warden) -> None:
+        while warden in self.wardens and warden.waiting and warden.waiting[0].until <= time.monotonic():
+            # What it has said meanwhile is heard before.
+            if _readable(warden.channel, 0):
+                self._hear(warden)
+            else:
+                self._abandon(warden)
+
     def _add(self) -> None:
         mine, theirs = channel()
         try:
             warden = Warden(mine)
-            if self.may_fork:
+            # A spare comes from the first one: landlock lets nobody end another one whose confinement is not its own.
+            if self.may_fork and self.is_empty:
                 warden.pid = self._fork(theirs, mine)
             elif faults := self.ask(Spare(), [theirs.fileno()]).message.faults:
                 raise OSError(errno.EIO, "; ".join(faults))
@@ -146,7 +169,11 @@ class Seat:
 
     def _ask(self, message: Message, descriptors: Sequence[int], seconds: float) -> Received:
         answers: list[Received] = []
-        warden = self._post(message, answers.append, descriptors)
+        try:
+            warden = self._post(message, answers.append, descriptors)
+        except BlockingIOError:
+            self._abandon(self.wardens[0])  # it has not even read what it was asked before
+            raise
         until = time.monotonic() + seconds
         while not answers:
             left = until - time.monotonic()
@@ -194,12 +221,17 @@ class Seat:
         raise OSError(number, os.strerror(number))
 
     def _post(self, message: Message, done: Done, descriptors: Sequence[int] = ()) -> Warden:
-        if self.is_empty:
-            raise OSError(errno.ESRCH, "there is no warden any more; restart sockd")
-        warden = self.wardens[0]
-        send(warden.channel, message, descriptors)
-        warden.waiting.append(done)
-        return warden
+        kind: type[Opened | Applied] = Opened if isinstance(message, Listen | Open) else Applied
+        while self.wardens:
+            warden = self.wardens[0]
+            try:
+                send(warden.channel, message, descriptors)
+            except (BrokenPipeError, ConnectionResetError):
+                self._lose(warden, "has gone")
+            else:
+                warden.waiting.append(Waiting(kind, done, time.monotonic() + APPLY_SECONDS))
+                return warden
+        raise OSError(errno.ESRCH, "there is no warden any more; restart sockd")
 
     # Hearing
 
@@ -214,8 +246,8 @@ class Seat:
             self._lose(warden, "has gone")
         elif isinstance(received.message, Ready):
             warden.pid, warden.confinement = received.message.pid, received.message.confinement
-        elif isinstance(received.message, Opened | Applied) and warden.waiting:
-            warden.waiting.popleft()(received)
+        elif warden.waiting and isinstance(received.message, warden.waiting[0].kind):
+            warden.waiting.popleft().done(received)
         else:
             close_all(received.descriptors)
             self._lose(warden, "said what it may not say")
@@ -228,8 +260,8 @@ class Seat:
         warden.channel.close()
         if not self._ended:
             self._trouble(f"warden (process {warden.pid or 'unknown'}) {why}; {self._outlook()}")
-        for done in warden.waiting:
-            done(Received(Applied((f"the warden {why}",)), []))
+        for waiting in warden.waiting:
+            waiting.done(Received(Applied((f"the warden {why}",)), []))
 
     def _outlook(self) -> str:
         if self.wardens:
@@ -255,14 +287,33 @@ class Seat:
             warden.channel.close()
 
     def end(self) -> None:
-        """No warden is needed any more."""
+        """No warden is needed any more; of two, one that does not go, as one that is stopped, is ended by the other."""
         self._ended = True
-        for warden in tuple(self.wardens):
+        if len(self.wardens) > 1:
             try:
-                send(warden.channel, End())
+                self.ask(Dispatch(0), seconds=END_SECONDS)  # nobody has that number: only whether there is an answer
             except OSError:
-                pass  # it ends with its channel
+                pass
+        for warden in self.wardens[:0:-1]:
+            if not self._leaves(warden):
+                self._abandon(warden)
+        for warden in tuple(self.wardens):
+            self._leaves(warden)
             self._lose(warden, "is not needed")
+
+    def _leaves(self, warden: Warden) -> bool:
+        """Whether it goes when it is told to, and soon."""
+        until = time.monotonic() + END_SECONDS
+        try:
+            send(warden.channel, End())
+        except OSError:
+            pass  # it ends with its channel
+        while warden in self.wardens:
+            left = until - time.monotonic()
+            if left <= 0 or not _readable(warden.channel, left):
+                return False
+            self._hear(warden)
+        return True
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:

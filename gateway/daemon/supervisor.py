@@ -196,8 +196,11 @@ class Supervisor:
     # The start
 
     def _start_wardens(self) -> bool:
-        """False when a signal to end came first. Raises StartError, OSError."""
-        self._seat.fill()
+        """False when a signal to end came first. Raises StartError."""
+        try:
+            self._seat.fill()
+        except OSError as error:
+            raise StartError(f"the warden can not be started: {error.strerror}") from None
         return self._wait(lambda: self._seat.is_ready)
 
     def _fork_warden(self, channel: socket.socket, other: socket.socket) -> int:
@@ -245,9 +248,12 @@ class Supervisor:
             )
 
     def _start(self, some: Sequence[Child]) -> bool:
-        """Start these and wait for them; False when a signal to end came first. Raises StartError, OSError."""
+        """Start these and wait for them; False when a signal to end came first. Raises StartError."""
         for child in some:
-            self._children.start(child)
+            try:
+                self._children.start(child)
+            except OSError as error:
+                raise StartError(f"{child.name} can not be started: {error.strerror}") from None
             self._attach(child)
         return self._wait(lambda: self._ready.issuperset(child.name for child in some))
 
@@ -423,7 +429,9 @@ class Supervisor:
                 self._dismiss(child, "says what is no message")
             received = None
         if received is None:
-            self._leave(channel)  # it has gone, or is about to: SIGCHLD follows
+            # It has gone, or is about to, and SIGCHLD follows; or it lets nobody reach it any more.
+            self._leave(channel)
+            self._children.kill(child)
             return
         close_all(received.descriptors)  # no child passes any
         if isinstance(received.message, MAY_SAY[child.kind]):
@@ -443,9 +451,13 @@ class Supervisor:
             case messages.Apply():
                 self._seat.apply(message.changes, partial(self._tell, child))
             case messages.Found():
-                self.gatherings.add(message.number, child.name, message, is_last=message.matched is not None)
+                self._gather(child, message, is_last=message.matched is not None)
             case messages.Loaded() | messages.Swapped() | messages.Killed():
-                self.gatherings.add(message.number, child.name, message)
+                self._gather(child, message, is_last=True)
+
+    def _gather(self, child: Child, message: Any, *, is_last: bool) -> None:
+        if not self.gatherings.add(message.number, child.name, message, is_last=is_last):
+            self._dismiss(child, "answers what it was not asked")
 
     def _dismiss(self, child: Child, why: str) -> None:
         """Whoever does not keep to the rules is replaced."""
@@ -482,7 +494,8 @@ class Supervisor:
     ) -> Gathering:
         """Put a question to those of them that run."""
         asked = [child for child in children if child.channel is not None and child.name in self._ready]
-        number, gathering = self.gatherings.begin((child.name for child in asked), seconds, over)
+        kind = messages.ANSWERS[type(message(0))]
+        number, gathering = self.gatherings.begin((child.name for child in asked), seconds, over, kind)
         for child in asked:
             if not self._tell(child, message(number), descriptors):
                 gathering.gone(child.name)

@@ -12,6 +12,7 @@ import signal
 import socket
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from gateway.net.sockets import listening
 from gateway.netlink.diff import Step
 from gateway.netlink.kernel import Kernel, KernelRefused
 from gateway.system.privileges import CAP_DAC_OVERRIDE, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, drop
+from gateway.system.reaper import go_on_when_orphaned
 from gateway.system.sandbox import Confinement, Kind, confine
 from gateway.system.sinks import LOG_FLAGS, LOG_MODE
 
@@ -115,9 +117,10 @@ def _serve(channel: socket.socket, confinement: Confinement, permits: Permits) -
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     channel.setblocking(True)
-    send(channel, Ready(os.getpid(), confinement))
-    while (received := receive(channel)) is not None and not isinstance(received.message, End):
-        _obey(channel, received, confinement, permits)
+    with suppress(BrokenPipeError, ConnectionResetError):  # the supervisor has gone, in the middle of a question
+        send(channel, Ready(os.getpid(), confinement))
+        while (received := receive(channel)) is not None and not isinstance(received.message, End):
+            _obey(channel, received, confinement, permits)
 
 
 def _obey(channel: socket.socket, received: Received, confinement: Confinement, permits: Permits) -> None:
@@ -215,6 +218,7 @@ def _live_as_spare(
 ) -> None:
     try:
         channel.close()
+        go_on_when_orphaned()
         with socket.socket(fileno=descriptors[0]) as own:
             _serve(own, confinement, permits)
     finally:

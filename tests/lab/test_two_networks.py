@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.control.protocol import Status
 from tests.support import proc
 from tests.support.daemon import PROGRAM, Sockd, Toml, sockd
 from tests.support.lab.build import Lab
@@ -425,14 +426,76 @@ def start_and_kill(networks: Lab, folder: Path, seconds: float) -> bool:
     return running
 
 
-def test_a_warden_that_dies_is_replaced_and_the_uplinks_are_known_again(own_networks: Lab, tmp_path: Path) -> None:
+def process(daemon: Sockd, name: str) -> int:
+    """The number of a process by its name; 0 for one that does not run."""
+    _, report = daemon.control(Status())
+    return next((row["pid"] for row in report["processes"] if row["name"] == name), 0)
+
+
+def test_a_watcher_that_dies_is_replaced_and_the_uplinks_are_known_again(own_networks: Lab, tmp_path: Path) -> None:
     with gateway(own_networks, tmp_path) as daemon:
         stage = Spaces(own_networks, daemon.log)
-        (warden,) = [pid for pid in proc.tree(daemon.pid) if proc.name(pid) == "sockd: warden"]
-        os.kill(warden, signal.SIGKILL)
-        play(stage, [fetch(A, BY_WAN1), Logged("warden .* was killed by SIGKILL")])
+        os.kill(process(daemon, "watcher"), signal.SIGKILL)
+        play(stage, [fetch(A, BY_WAN1), Logged("watcher .* was killed by SIGKILL")])
         own_networks.pull("wan1")
         play(stage, [fetch(A, None, within=SOON), fetch(B, BY_WAN2)])
+
+
+def disturb(networks: Lab) -> None:
+    """Take one of our rules away, so that somebody has to put it back."""
+    done = networks.run(GATEWAY, "ip", "rule", "del", "oif", "wan2")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_warden_that_dies_while_rules_are_kept_is_replaced_and_they_are_complete_in_the_end(
+    own_networks: Lab, tmp_path: Path
+) -> None:
+    with gateway(own_networks, tmp_path) as daemon:
+        stage = Spaces(own_networks, daemon.log)
+        wanted = dump(own_networks)
+        for moment in range(6):
+            before = process(daemon, "warden")
+            disturb(own_networks)
+            time.sleep(0.01 * moment)  # while the change is seen, asked for, made, or done
+            os.kill(before, signal.SIGKILL)
+            play(
+                stage, [fetch(A, BY_WAN1), Logged(rf"warden \(process {before}\) has gone; its spare takes its place")]
+            )
+            assert eventually(lambda: dump(own_networks) == wanted, within=SOON), dump(own_networks)
+            assert eventually(lambda: process(daemon, "warden (spare)"), within=SOON)
+        assert all(serves(stage) for _ in range(4))
+
+
+def serves(stage: Spaces) -> bool:
+    play(stage, [fetch(A, BY_WAN1), fetch(B, BY_WAN2)])
+    return True
+
+
+def test_a_warden_that_is_stopped_gives_way_to_its_spare_and_the_rules_are_kept(
+    own_networks: Lab, tmp_path: Path
+) -> None:
+    with gateway(own_networks, tmp_path) as daemon:
+        wanted = dump(own_networks)
+        stopped = process(daemon, "warden")
+        os.kill(stopped, signal.SIGSTOP)
+        disturb(own_networks)
+        play(Spaces(own_networks, daemon.log), [fetch(A, BY_WAN1)])
+        assert eventually(lambda: dump(own_networks) == wanted, within=45), daemon.log()
+        assert eventually(lambda: process(daemon, "warden") not in (0, stopped), within=SOON)
+
+
+@pytest.mark.parametrize("name", ["watcher", "warden", "warden (spare)", "worker 1"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_is_to_be_removed_at_the_end_is_removed_whoever_is_dead_or_stopped_by_then(
+    own_networks: Lab, tmp_path: Path, name: str, number: signal.Signals
+) -> None:
+    before = dump(own_networks)
+    with gateway(own_networks, tmp_path, remove_at_exit=True) as daemon:
+        assert dump(own_networks) != before
+        os.kill(process(daemon, name), number)
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.wait(60)
+    assert dump(own_networks) == before
 
 
 def test_the_administrators_own_rules_and_tables_are_left_alone(own_networks: Lab, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gateway.address import Address, Endpoint, Name
 from gateway.config.access import parse_access
 from gateway.config.rules import AccessFile, IdentLevel
 from gateway.policy.access import AccessPolicy
+from gateway.policy.command import Job
 from gateway.policy.destination import Guard
 from gateway.policy.egress import Egress, Hop, Standing, Uplink
 from gateway.policy.router import Router
@@ -108,6 +109,8 @@ class Notebook:
         self.done: list[Done] = []
         #: the class of each line of a session, and its text
         self.classes: list[tuple[str, str]] = []
+        #: the commands, as whoever runs them is told
+        self.jobs: list[Job] = []
 
     @property
     def records(self) -> list[Record]:
@@ -144,9 +147,10 @@ class Notebook:
         """As `Actions`."""
         self.done.append(Dialled(hops))
 
-    def run_command(self, command: str) -> None:
+    def run_command(self, job: Job) -> None:
         """As `Actions`."""
-        self.done.append(Ran(command))
+        self.jobs.append(job)
+        self.done.append(Ran(job.command))
 
     def start_relay(self, early: bytes) -> None:
         """As `Actions`."""

@@ -338,6 +338,7 @@ def test_of_too_many_at_once_the_last_waits_for_a_place_without_a_spin(house: Ho
     late.send(GET)
     assert house.loop.turn() == 0
     assert not late.is_answered()
+    assert late.received == b""
     crowd[0].sock.close()
     assert late.answer()[0] == 200
 

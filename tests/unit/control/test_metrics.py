@@ -130,14 +130,14 @@ def test_labels_with_any_character_are_read_back_as_they_were() -> None:
 
 
 def test_the_busiest_lines_have_labels_and_the_rest_is_summed_up() -> None:
-    rules = [use(1, 5, 10, 100, "2025-01-02T03:04:07Z"), use(2, 50), use(3, 7, 20, 200, "2025-01-02T05:04:07+01:00")]
+    rules = [use(1, 5, 10, 100, "2025-01-02T04:30:00Z"), use(2, 50), use(3, 7, 20, 200, "2025-01-02T05:04:07+01:00")]
     text = exposition(report(), [*rules, use(4, 60), RuleUse("", "", 1, 0, 0, None)], 2)
     labels = {dict(labels)["rule"] for name, labels in samples(text) if name == "gateway_rule_hits_total"}
     assert labels == {"sockd.conf:2", "sockd.conf:4", "none", "other"}
     assert value(text, "gateway_rule_hits_total", rule="other") == 12
     assert value(text, "gateway_rule_relayed_bytes_total", rule="other", direction="sent") == 30
     assert value(text, "gateway_rule_relayed_bytes_total", rule="other", direction="received") == 300
-    assert value(text, "gateway_rule_last_hit_timestamp_seconds", rule="other") == 1735790647
+    assert value(text, "gateway_rule_last_hit_timestamp_seconds", rule="other") == 1735792200
 
 
 @pytest.mark.parametrize(("room", "other"), [(2, True), (3, False), (4, False)])

@@ -97,6 +97,16 @@ def test_what_follows_a_request_in_the_same_bytes_is_the_next_one(house: House) 
     assert operator.answer() == ANSWERED
 
 
+def test_a_long_request_in_pieces_does_not_hide_the_shorter_one_after_it(house: House) -> None:
+    operator = house.operator()
+    long = ASK[:-1] + b" " * 1000 + b"\n"
+    operator.send(long[:-1])
+    house.loop.rest()
+    operator.send(b"\n" + ASK)
+    assert operator.answer() == ANSWERED
+    assert operator.answer() == ANSWERED
+
+
 def test_a_request_waits_until_the_one_before_it_is_answered(house: House, later: Later) -> None:
     operator = house.operator()
     operator.send(ASK + ASK)

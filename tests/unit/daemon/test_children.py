@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from gateway.daemon import children as module
-from gateway.daemon.children import FIRST_DELAY, LAST_DELAY, NAME_BYTES, Child, Children, process_name
+from gateway.daemon.children import FIRST_DELAY, LAST_DELAY, Child, Children
 from gateway.system.journal import Journal
-from tests.support import proc
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -142,7 +141,7 @@ def tells(channel: socket.socket) -> None:
     blocked = sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
     wakeup = signal.set_wakeup_fd(-1)
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
-    told = {"blocked": blocked, "wakeup": wakeup, "links": links, "name": proc.name(os.getpid())}
+    told = {"blocked": blocked, "wakeup": wakeup, "links": links}
     channel.send(json.dumps(told).encode())
 
 
@@ -211,18 +210,8 @@ def test_the_end_of_a_channel_is_heard_by_whoever_is_left(family: Make) -> None:
     assert made.buried() == [made[0]], "it saw that its parent has gone"
 
 
-def test_a_child_is_called_by_its_work(family: Make) -> None:
-    made = family(tells)
-    made.children.start(made[0])
-    assert json.loads(made.heard())["name"] == "sockd: worker 1"
-
-
-def test_the_names_of_all_processes_fit_and_differ() -> None:
-    names = [process_name(name) for name in ("warden", *(f"worker {number}" for number in range(1, 65)))]
-    assert names[:2] == ["sockd: warden", "sockd: worker 1"]
-    assert process_name("worker 10") == "sockd: worker10"
-    assert max(len(name.encode()) for name in names) <= NAME_BYTES
-    assert len(set(names)) == 65
+def test_a_child_is_of_the_kind_that_its_name_begins_with() -> None:
+    assert [Child(name, ends).kind for name in ("watcher", "worker 1", "worker 12")] == ["watcher", "worker", "worker"]
 
 
 # Nothing to be had
@@ -296,7 +285,46 @@ def test_a_child_that_somebody_else_has_waited_for_is_gone(family: Make) -> None
     assert " is gone; a new one starts in " in made.lines()[0]
 
 
+def test_at_the_end_of_all_nobody_is_missed(family: Make) -> None:
+    made = family(ends)
+    made.children.start(made[0])
+    assert eventually(lambda: made.children.bury(lambda: True)) == [made[0]]
+    assert made[0].pid == 0
+    assert made.lines() == []
+
+
+def test_one_that_is_replaced_is_started_at_once_and_not_said(family: Make) -> None:
+    made = family(waits)
+    made.children.start(made[0])
+    assert made.heard() == b"ready"
+    made.children.replace(made[0])
+    assert made.buried() == [made[0]]
+    assert (made.lines(), made.children.until_due()) == ([], 0.0)
+    assert made.children.restart() == [made[0]]
+    made.children.kill(made[0])
+    assert made.buried() == [made[0]]
+    assert "was killed by SIGKILL; a new one starts in 0.1 s" in made.lines()[0], "the next death is said again"
+
+
+def test_nobody_is_killed_in_the_place_of_one_that_has_gone(family: Make) -> None:
+    made = family(ends)
+    made.children.kill(made[0])
+    made.children.start(made[0])
+    assert made.buried() == [made[0]]
+    made.children.kill(made[0])
+
+
 # Another one
+
+
+def test_who_was_started_again_is_counted(family: Make) -> None:
+    made = family(ends)
+    made.children.start(made[0])
+    assert made[0].restarts == 0
+    assert made.buried() == [made[0]]
+    made.now += FIRST_DELAY
+    assert made.children.restart() == [made[0]]
+    assert made[0].restarts == 1
 
 
 def died(made: Family, life: float) -> float:
@@ -358,7 +386,7 @@ def test_stopping_ends_those_that_are_named_and_waits_for_them(family: Make) -> 
     assert not Path(f"/proc/{made[0].pid}").exists()
     assert not Path(f"/proc/{made[2].pid}").exists()
     assert made.children.bury() == [made[0], made[2]]
-    assert proc.name(made[1].pid) == "sockd: worker 2"
+    assert Path(f"/proc/{made[1].pid}").exists()
 
 
 def test_stopping_nobody_and_those_that_have_gone_takes_no_time(family: Make) -> None:

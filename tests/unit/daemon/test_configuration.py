@@ -193,10 +193,10 @@ def test_an_inside_interface_that_is_not_there_is_a_doubt_of_a_single_homed_serv
     assert len(found.warnings) == count
 
 
-def test_the_status_file_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A daemon leaves the folder in which it was started, and only then writes it."""
-    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[sockd]\nstatus = 'sockd.status'\n")
+def test_the_control_socket_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon leaves the folder in which it was started, and removes it there in the end."""
+    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[control]\nsocket = 'control.sock'\n")
     monkeypatch.chdir(tmp_path)
-    assert load("gateway.toml", silent).settings.sockd.status == f"{tmp_path}/sockd.status"
-    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[sockd]\nstatus = ''\n")
-    assert load("gateway.toml", silent).settings.sockd.status == ""
+    assert load("gateway.toml", silent).settings.control.socket == f"{tmp_path}/control.sock"
+    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[control]\nsocket = ''\n")
+    assert load("gateway.toml", silent).settings.control.socket == ""

@@ -5,7 +5,8 @@ import os
 import resource
 import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -14,24 +15,36 @@ from hypothesis import strategies as st
 
 from gateway.address import Address
 from gateway.config.rules import AddressPattern
+from gateway.control.protocol import Filter, Live
+from gateway.daemon import messages
 from gateway.daemon.messages import (
     MAX_BYTES,
     MAX_LISTENERS,
-    READY,
+    MAY_SAY,
+    Change,
+    End,
+    Found,
     ListenAddress,
+    Load,
+    Message,
     Network,
+    Networks,
     Orders,
+    Tail,
     channel,
-    receive_network,
-    receive_orders,
-    send_network,
-    send_orders,
+    close_all,
+    receive,
+    send,
 )
-from gateway.policy.egress import Standing, Uplink
+from gateway.netlink.model import KernelRoute, Prefix, RoutingRule
+from gateway.policy.command import Substitutions
+from gateway.policy.egress import Uplink
+from gateway.system.sandbox import Confinement
 from tests.support.routes import uplink
 from tests.support.rules import address
 
 Channel = tuple[socket.socket, socket.socket]
+KINDS = get_args(Message)
 SMALL = Network((uplink("wan1", "192.0.2.10", "2001:db8::10"),), (address("192.0.2.10"),))
 
 
@@ -48,19 +61,25 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def heard(end: socket.socket) -> Any:
+    """The next message, which comes without descriptors; None when the other side has gone."""
+    received = receive(end)
+    if received is None:
+        return None
+    assert received.descriptors == []
+    return received.message
+
+
+# Every message
+
+_numbers = st.integers(-(2**63), 2**63 - 1)
 _addresses = st.one_of(
     st.builds(Address, st.just(4), st.integers(0, 2**32 - 1)),
     st.builds(Address, st.just(6), st.integers(0, 2**128 - 1)),
 )
 _patterns = st.builds(AddressPattern, st.just(6), st.integers(0, 2**128 - 1), st.integers(0, 2**128 - 1))
-_uplinks = st.builds(
-    Uplink,
-    st.text("abc.-", min_size=1),
-    st.text("abcé", min_size=1),
-    st.sampled_from(Standing),
-    st.text(),
-    st.lists(_addresses, max_size=3).map(tuple),
-)
+_prefixes = st.builds(Prefix, _addresses, st.integers(0, 128))
+_uplinks = st.builds(Uplink, sources=st.lists(_addresses, max_size=3).map(tuple), index=_numbers)
 _networks = st.builds(
     Network,
     st.lists(_uplinks, max_size=3).map(tuple),
@@ -68,50 +87,158 @@ _networks = st.builds(
     st.lists(_patterns, max_size=3).map(tuple),
     st.lists(st.builds(ListenAddress, _addresses, st.integers(0, 2**31 - 1)), max_size=3).map(tuple),
 )
+_routes = st.builds(
+    KernelRoute, destination=_prefixes, gateway=st.none() | _addresses, source=st.none() | _addresses,
+    metrics=st.binary(max_size=9), kind=st.sampled_from(["unicast", "multicast", "blackhole"]),
+)  # fmt: skip
+_rules = st.builds(
+    RoutingRule, source=st.none() | _prefixes, destination=st.none() | _prefixes, oif=st.none() | st.text()
+)
+_verbs = st.sampled_from(["add", "remove"])
+_changes = st.builds(Change, _verbs, _routes, st.none()) | st.builds(Change, _verbs, st.none(), _rules)
+_seconds = st.floats(allow_nan=False, allow_infinity=False)
+_filters = st.builds(Filter, *[st.text(max_size=9)] * len(get_type_hints(Filter)))
+_special: Mapping[object, st.SearchStrategy[Any]] = {
+    int: _numbers,
+    Address: _addresses,
+    Network: _networks,
+    Filter: _filters,
+    Confinement: st.builds(Confinement),
+    Substitutions: st.builds(Substitutions, ident=st.text()),
+    tuple[Live, ...]: st.lists(st.builds(Live, seconds=_seconds), max_size=3).map(tuple),
+    tuple[Change, ...]: st.lists(_changes, max_size=3).map(tuple),
+}
 
 
-@settings(max_examples=60)
-@given(_networks)
-def test_networks_come_as_they_were_sent(network: Network) -> None:
+def _any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Messages of a kind with whatever its fields can hold."""
+    hints = get_type_hints(kind).items()
+    return st.builds(kind, **{name: _special.get(hint, st.from_type(hint)) for name, hint in hints})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_message_comes_as_it_was_sent(kind: type[Any], data: st.DataObject) -> None:
+    message = data.draw(_any_of(kind))
     mine, theirs = channel()
     with mine, theirs:
-        send_network(theirs, network)
-        assert receive_network(mine) == network
+        send(theirs, message)
+        assert heard(mine) == message
+
+
+def test_no_two_messages_can_be_taken_for_one_another() -> None:
+    assert {kind.__struct_config__.tag for kind in KINDS} == {kind.__name__ for kind in KINDS}
+
+
+_garbled = st.builds(
+    lambda whole, at, data: whole[: at % (len(whole) + 1)] + data + whole[at % (len(whole) + 1) :],
+    st.sampled_from([msgspec.json.encode(one) for one in (Orders(SMALL, (1, 2)), Load(3, 4, (5,)), End())]),
+    st.integers(0, 2000),
+    st.binary(min_size=1, max_size=9),
+)
+
+
+@settings(max_examples=200)
+@given(st.binary(min_size=1) | _garbled)
+def test_any_bytes_are_a_message_or_a_fault_of_ours(data: bytes) -> None:
+    mine, theirs = channel()
+    with mine, theirs:
+        theirs.send(data)
+        send(theirs, End())
+        try:
+            received = receive(mine)
+        except OSError as error:
+            assert error.errno == errno.EPROTO  # noqa: PT017 - most are none, some are
+        else:
+            assert received is not None
+            assert isinstance(received.message, KINDS)
+        assert heard(mine) == End(), "what comes after it is heard"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"[" * 100_000, id="nested too deep"),
+        pytest.param(b'{"type":"End"', id="cut"),
+        pytest.param(b'{"type":"Shutdown"}', id="no message of ours"),
+        pytest.param(b'{"type":"Loaded","number":"1"}', id="a number that is a text"),
+        pytest.param(b'{"type":"Open","path":"/etc/shadow","way":"write"}', id="no way to open a file"),
+        pytest.param(b'{"type":"Loaded","number":1,"fault":"\xff"}', id="no text"),
+        pytest.param(b"null", id="nothing"),
+    ],
+)
+def test_what_is_no_message_is_a_fault_and_its_descriptors_are_closed(ends: Channel, data: bytes) -> None:
+    mine, theirs = ends
+    with socket.socket() as sock:
+        before = descriptors()
+        socket.send_fds(theirs, [data], [sock.fileno()] * 3)
+        with pytest.raises(OSError, match="Protocol error"):
+            receive(mine)
+        assert descriptors() == before
+
+
+# Who may say what
+
+
+@pytest.mark.parametrize("child", MAY_SAY)
+def test_a_child_says_that_it_is_ready_answers_and_commands_nobody(child: str) -> None:
+    commands = {messages.Orders, messages.Load, messages.Swap, messages.Reopen, messages.Inquire, messages.Kill,
+                messages.Tail, messages.Clear, messages.Listen, messages.Open, messages.Spare, messages.Dispatch,
+                messages.End}  # fmt: skip
+    assert messages.Ready in MAY_SAY[child]
+    assert not commands & set(MAY_SAY[child])
+
+
+@pytest.mark.parametrize(
+    ("kind", "child"),
+    [
+        pytest.param(messages.Apply, "watcher", id="how the kernel should route"),
+        pytest.param(messages.Networks, "watcher", id="the host's networks"),
+        pytest.param(messages.Opened, "warden", id="what was opened"),
+        pytest.param(messages.Applied, "warden", id="how the kernel routes now"),
+        pytest.param(messages.Found, "worker", id="sessions"),
+    ],
+)
+def test_some_things_are_told_by_one_kind_of_child_only(kind: type[msgspec.Struct], child: str) -> None:
+    assert [name for name, may_say in MAY_SAY.items() if kind in may_say] == [child]
+
+
+def test_a_command_is_told_to_the_helper_and_never_to_the_supervisor() -> None:
+    assert not any(messages.Run in may_say for may_say in MAY_SAY.values())
+
+
+# One after the other
 
 
 def test_each_message_comes_by_itself_and_in_order(ends: Channel) -> None:
     mine, theirs = ends
-    send_network(theirs, SMALL)
-    theirs.send(READY)
-    send_network(theirs, Network())
-    assert [receive_network(mine) for _ in range(3)] == [SMALL, READY, Network()]
+    sent: list[Message] = [Networks(SMALL), End(), Networks(Network())]
+    for message in sent:
+        send(theirs, message)
+    assert [heard(mine) for _ in sent] == sent
 
 
 def test_nothing_yet_is_no_end(ends: Channel) -> None:
-    mine, theirs = ends
-    with pytest.raises(BlockingIOError):
-        receive_network(mine)
-    with pytest.raises(BlockingIOError):
-        receive_orders(theirs)
+    for end in ends:
+        with pytest.raises(BlockingIOError):
+            receive(end)
 
 
-def test_a_child_that_has_gone_is_an_empty_word_and_a_supervisor_that_has_gone_is_none() -> None:
-    mine, theirs = channel()
-    theirs.close()
-    assert receive_network(mine) == b""
-    mine.close()
-    mine, theirs = channel()
-    mine.close()
-    assert receive_orders(theirs) is None
-    theirs.close()
+@pytest.mark.parametrize("which", [0, 1])
+def test_who_has_gone_is_none_to_the_other_one(which: int) -> None:
+    ends = channel()
+    ends[which].close()
+    assert receive(ends[1 - which]) is None
+    ends[1 - which].close()
 
 
 def test_what_was_said_before_the_end_is_still_heard() -> None:
     mine, theirs = channel()
-    send_network(theirs, SMALL)
+    send(theirs, Networks(SMALL))
     theirs.close()
-    assert receive_network(mine) == SMALL
-    assert receive_network(mine) == b""
+    assert heard(mine) == Networks(SMALL)
+    assert receive(mine) is None
     mine.close()
 
 
@@ -119,14 +246,14 @@ def test_who_speaks_to_one_that_has_gone_is_told(ends: Channel) -> None:
     mine, theirs = ends
     mine.close()
     with pytest.raises(BrokenPipeError):
-        send_network(theirs, SMALL)
+        send(theirs, Networks(SMALL))
 
 
-def until_blocked(send: Callable[[], None]) -> int:
+def until_blocked(say: Callable[[], None]) -> int:
     """How often this could be sent before it would have had to wait."""
     for sent in range(100_000):
         try:
-            send()
+            say()
         except BlockingIOError:
             return sent
     return -1
@@ -136,57 +263,69 @@ def test_a_receiver_that_does_not_keep_up_is_told_by_blocking_and_hears_the_next
     ends: Channel,
 ) -> None:
     mine, theirs = ends
-    sent = until_blocked(lambda: send_network(theirs, SMALL))
+    sent = until_blocked(lambda: send(theirs, Networks(SMALL)))
     assert sent > 0
     for _ in range(sent):
-        assert receive_network(mine) == SMALL
-    send_network(theirs, Network())
-    assert receive_network(mine) == Network()
+        assert heard(mine) == Networks(SMALL)
+    send(theirs, End())
+    assert heard(mine) == End()
 
 
-def sized(count: int) -> Network:
-    """A network whose message has exactly so many bytes."""
-    empty = len(msgspec.json.encode(Network((uplink("wan1", cause=""),))))
-    return Network((uplink("wan1", cause="x" * (count - empty)),))
+def sized(count: int) -> Networks:
+    """News whose message has exactly so many bytes."""
+
+    def news(cause: str) -> Networks:
+        return Networks(Network((uplink("wan1", cause=cause),)))
+
+    return news("x" * (count - len(msgspec.json.encode(news("")))))
 
 
 def test_a_message_of_the_most_bytes_comes_whole_or_not_at_all(ends: Channel) -> None:
     mine, theirs = ends
-    network = sized(MAX_BYTES)
-    assert len(msgspec.json.encode(network)) == MAX_BYTES
+    message = sized(MAX_BYTES)
+    assert len(msgspec.json.encode(message)) == MAX_BYTES
     try:
-        send_network(theirs, network)
+        send(theirs, message)
     except OSError as error:
         assert error.errno == errno.EMSGSIZE  # noqa: PT017 - a kernel that lets nobody send so much
     else:
-        assert receive_network(mine) == network
+        assert heard(mine) == message
 
 
 @pytest.mark.parametrize("more", [1, MAX_BYTES])
 def test_a_message_that_the_receiver_would_cut_is_not_sent(ends: Channel, more: int) -> None:
     mine, theirs = ends
-    network = sized(MAX_BYTES + more)
     with pytest.raises(OSError, match="Message too long"):
-        send_network(theirs, network)
-    with pytest.raises(OSError, match="Message too long"):
-        send_orders(theirs, Orders(network), ())
+        send(theirs, sized(MAX_BYTES + more))
+    with socket.socket() as sock, pytest.raises(OSError, match="Message too long"):
+        send(theirs, sized(MAX_BYTES + more), [sock.fileno()])
     with pytest.raises(BlockingIOError):
-        receive_network(mine)
+        receive(mine)
 
 
-# Orders and their sockets
+def test_an_answer_of_many_sessions_with_the_longest_names_fits_into_messages(ends: Channel) -> None:
+    """As many rows as `gateway.daemon.answers` puts into one, each with what a client may write at most."""
+    mine, theirs = ends
+    longest = "\x01" * 255
+    row = Live("x" * 40, 99, "relaying", longest, "SOCKS5", "connect", longest, longest, "2001:db8::1", 65535,
+               "2001:db8::2", "wan1", "sockd.conf:65535", 2**63, 2**63, 1e9)  # fmt: skip
+    send(theirs, Found(1, (row,) * 100))
+    assert heard(mine) == Found(1, (row,) * 100)
+
+
+# Descriptors
 
 
 def test_orders_come_with_their_sockets_in_order(ends: Channel) -> None:
     mine, theirs = ends
     socks = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     orders = Orders(SMALL, (4, 9, 17))
-    send_orders(mine, orders, socks)
-    received = receive_orders(theirs)
+    send(mine, orders, [sock.fileno() for sock in socks])
+    received = receive(theirs)
     assert received is not None
-    assert received[0] == orders
+    assert received.message == orders
     names = []
-    for descriptor in received[1]:
+    for descriptor in received.descriptors:
         with socket.socket(fileno=descriptor) as sock:
             names.append(sock.getsockname())
     assert names == [sock.getsockname() for sock in socks]
@@ -194,25 +333,18 @@ def test_orders_come_with_their_sockets_in_order(ends: Channel) -> None:
         sock.close()
 
 
-def test_orders_without_sockets_are_orders_too(ends: Channel) -> None:
-    mine, theirs = ends
-    send_orders(mine, Orders(SMALL), ())
-    assert receive_orders(theirs) == (Orders(SMALL), [])
-
-
 def test_as_many_sockets_as_are_ever_listened_on_fit_and_what_is_not_received_is_closed(ends: Channel) -> None:
     mine, theirs = ends
     with socket.socket() as sock:
         before = descriptors()
-        send_orders(mine, Orders(SMALL, tuple(range(MAX_LISTENERS))), [sock] * MAX_LISTENERS)
-        received = receive_orders(theirs)
+        send(mine, Orders(SMALL, tuple(range(MAX_LISTENERS))), [sock.fileno()] * MAX_LISTENERS)
+        received = receive(theirs)
         assert received is not None
-        assert len(received[1]) == MAX_LISTENERS
-        for descriptor in received[1]:
-            os.close(descriptor)
+        assert len(received.descriptors) == MAX_LISTENERS
+        close_all(received.descriptors)
         with pytest.raises(OSError, match="Invalid argument"):
-            send_orders(mine, Orders(SMALL), [sock] * (MAX_LISTENERS + 10))
-        send_orders(mine, Orders(SMALL, (1,)), [sock])
+            send(mine, Orders(SMALL), [sock.fileno()] * (MAX_LISTENERS + 10))
+        send(mine, Orders(SMALL, (1,)), [sock.fileno()])
         mine.close()
         theirs.close()
         assert descriptors() == before - 2
@@ -221,24 +353,24 @@ def test_as_many_sockets_as_are_ever_listened_on_fit_and_what_is_not_received_is
 def test_orders_whose_sockets_do_not_all_fit_are_not_half_received(ends: Channel) -> None:
     mine, theirs = ends
     with socket.socket() as sock:
-        send_orders(mine, Orders(SMALL, tuple(range(200))), [sock] * 200)
+        send(mine, Orders(SMALL, tuple(range(200))), [sock.fileno()] * 200)
         before = descriptors()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (before + 20, limits[1]))
         try:
             with pytest.raises(OSError, match="Too many open files"):
-                receive_orders(theirs)
+                receive(theirs)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert descriptors() == before
-        send_orders(mine, Orders(SMALL), ())
-        assert receive_orders(theirs) == (Orders(SMALL), [])
+        send(mine, Orders(SMALL))
+        assert heard(theirs) == Orders(SMALL)
 
 
-def test_a_worker_that_does_not_keep_up_is_told_by_blocking(ends: Channel) -> None:
+def test_a_worker_that_does_not_keep_up_is_told_by_blocking_of_sockets_too(ends: Channel) -> None:
     mine, _ = ends
     with socket.socket() as sock:
-        assert until_blocked(lambda: send_orders(mine, Orders(SMALL, (1,)), [sock])) > 0
+        assert until_blocked(lambda: send(mine, Tail(), [sock.fileno()])) > 0
 
 
 def test_neither_end_is_inherited_or_waits(ends: Channel) -> None:

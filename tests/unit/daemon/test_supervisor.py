@@ -1,4 +1,4 @@
-"""The first process: workers and warden that are watched, an orderly end."""
+"""The first process: children that are watched, other files by a signal, an orderly end."""
 
 import contextlib
 import os
@@ -6,13 +6,17 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.daemon.children import STOP_SECONDS
+from gateway.daemon.messages import MAY_SAY, Applied, Apply, End, Found, Network, Networks, Opened, Orders
 from tests.support import proc
 from tests.support.daemon import PROGRAM, Sockd, sockd, write_files
 from tests.support.peers import Peer
@@ -175,22 +179,41 @@ def test_commands_of_the_rules_do_not_outlive_the_daemon(tmp_path: Path, target:
     assert left == []
 
 
-def test_sighup_says_what_it_does_not_do_and_cuts_nobody_off(tmp_path: Path, target: Peer) -> None:
+def test_sighup_has_the_files_read_anew_and_cuts_nobody_off(tmp_path: Path, target: Peer) -> None:
     with sockd(tmp_path, workers=1) as daemon, session(daemon, target) as wire:
+        (tmp_path / "sockd.conf").write_text("deny ALL ALL\ndeny ALL ALL\n")
         daemon.process.send_signal(signal.SIGHUP)
-        daemon.wait_log("SIGHUP: ")
+        daemon.wait_log("reloaded -- 2 rules")
         assert is_served(wire)
+        with Wire(daemon.port) as other:
+            other.send(socks4("127.0.0.1", target.port))
+            assert read_reply4(other).code == 91
 
 
-def test_workers_are_nobody_and_hold_no_socket_of_each_other(tmp_path: Path) -> None:
+def test_every_process_is_called_by_its_work(tmp_path: Path) -> None:
+    with sockd(tmp_path, workers=2) as daemon:
+        names = {
+            "sockd: gateway",
+            "sockd: warden",
+            "sockd: watcher",
+            "sockd: helper",
+            "sockd: worker 1",
+            "sockd: worker 2",
+        }
+        assert eventually(lambda: set(map(proc.name, proc.tree(daemon.pid))) == names)
+
+
+def test_who_serves_runs_commands_or_hears_strangers_is_nobody_and_workers_hold_no_socket_of_each_other(
+    tmp_path: Path,
+) -> None:
     with sockd(tmp_path, workers=2) as daemon:
         listening = [_listening(pid, daemon.port) for pid in workers(daemon)]
         assert [len(found) for found in listening] == [1, 1]
         assert listening[0] != listening[1]
-        warden = next(pid for pid in proc.tree(daemon.pid) if proc.name(pid) == "sockd: warden")
-        assert _listening(warden, daemon.port) == set()
+        others = [pid for pid in proc.tree(daemon.pid)[1:] if pid not in workers(daemon)]
+        assert [_listening(pid, daemon.port) for pid in others] == [set()] * len(others)
         if os.geteuid() == 0:
-            for pid in workers(daemon):
+            for pid in (pid for pid in proc.tree(daemon.pid) if proc.name(pid) != "sockd: warden"):
                 status = Path(f"/proc/{pid}/status").read_text()
                 assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
                 assert re.search(r"^Groups:\s*$", status, re.MULTILINE)
@@ -209,6 +232,7 @@ def test_without_d_it_leaves_the_terminal_and_its_number_behind(tmp_path: Path, 
     pidfile, log = tmp_path / "sockd.pid", tmp_path / "sockd.log"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
+    (tmp_path / "other").mkdir()
     path = write_files(
         tmp_path,
         "permit 127.0.0.0/8 127.0.0.0/8\n",
@@ -223,13 +247,88 @@ def test_without_d_it_leaves_the_terminal_and_its_number_behind(tmp_path: Path, 
             wire.send(socks4("127.0.0.1", target.port))
             assert read_reply4(wire).code == 90
             assert is_served(wire)
-        second = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=60, check=False)
-        assert second.returncode == 1
-        assert second.stderr == f"sockd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        assert refused(path) == f"sockd: {pidfile}: sockd is running already, as process {number}\n"
+        other = write_files(
+            tmp_path / "other",
+            "permit 127.0.0.0/8 127.0.0.0/8\n",
+            settings={"internal": {"port": port}, "sockd": {"pidfile": str(tmp_path / "other.pid")}},
+        )
+        assert refused(other) == f"sockd: cannot listen on 127.0.0.1:{port}: Address already in use\n"
         assert eventually(lambda: len(proc.tree(number)) > 1)
     finally:
         number = int(pidfile.read_text())
         os.kill(number, signal.SIGTERM)
-    assert eventually(lambda: not pidfile.exists())
+    assert eventually(lambda: not pidfile.exists() or not pidfile.read_text())
     assert eventually(lambda: not Path(f"/proc/{number}").exists() or not proc.tree(number))
     assert log.read_text().rstrip().endswith("stopped")
+
+
+def refused(path: Path) -> str:
+    """What a start says that comes to nothing."""
+    done = subprocess.run([PROGRAM, "-f", str(path)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    return done.stderr
+
+
+# Children that do not keep to the rules
+
+SPEAKING = """
+import os, select, socket, sys
+import {module} as module
+real, sign = module.{life}, os.open({sign!r}, os.O_RDONLY)
+def life(*arguments):
+    if not os.fstat(sign).st_size:
+        real(*arguments)
+    channel = next(one for one in arguments if isinstance(one, socket.socket))
+    channel.send({data!r})
+    select.select([], [], [])
+module.{life} = life
+from gateway.cli.sockd import main
+main(sys.argv[2:])
+"""
+"""Runs ``sockd`` with children that say something as soon as they are born, for as long as a sign is given."""
+
+LIVES = {
+    "watcher": ("gateway.daemon.supervisor", "run_watcher"),
+    "helper": ("gateway.daemon.supervisor", "run_helper"),
+    "worker 1": ("gateway.daemon.worker", "run_worker"),
+}
+NO_MESSAGE = b'{"type":"Shutdown"}'
+
+
+def _wrong() -> Iterator[Any]:
+    """Everything that each child may not say."""
+    for child in LIVES:
+        may_say = MAY_SAY[child.partition(" ")[0]]
+        for message in (Networks(Network()), Apply(()), Found(1, (), 0), Opened(), Applied(), Orders(Network()), End()):
+            if not isinstance(message, may_say):
+                words = msgspec.json.encode(message)
+                yield pytest.param(child, words, "says what it may not say", id=f"{child}: {type(message).__name__}")
+        yield pytest.param(child, NO_MESSAGE, "says what is no message", id=f"{child}: nothing that there is")
+        yield pytest.param(child, b"\xff" * 70_000, "says what is no message", id=f"{child}: bytes")
+
+
+@pytest.mark.parametrize(("child", "words", "said"), list(_wrong()))
+def test_a_child_that_says_what_it_may_not_say_is_ended_and_another_one_is_heard(
+    tmp_path: Path, target: Peer, child: str, words: bytes, said: str
+) -> None:
+    sign, program = tmp_path / "sign", tmp_path / "speaking.py"
+    sign.touch()
+    module, life = LIVES[child]
+    program.write_text(SPEAKING.format(module=module, life=life, sign=str(sign), data=words))
+    with sockd(tmp_path, workers=1, prefix=(sys.executable, str(program))) as daemon:
+        sign.write_text("now")
+        (victim,) = [pid for pid in proc.tree(daemon.pid) if proc.name(pid) == f"sockd: {child}"]
+        os.kill(victim, signal.SIGKILL)
+        daemon.wait_log(f"{child} {said}, and is ended")
+        daemon.wait_log(rf"{child} \(process (?!{victim}\))\d+\) was killed by SIGKILL")
+        sign.write_text("")
+        assert eventually(lambda: is_whole(daemon, child))
+        with session(daemon, target) as wire:
+            assert is_served(wire)
+
+
+def is_whole(daemon: Sockd, child: str) -> bool:
+    """Whether a child does its work: only then it says in its title what that is."""
+    titles = proc.public_bytes(daemon.pid)
+    return f"sockd: {child}: ".encode() in titles

@@ -1,10 +1,10 @@
-"""The warden on a kernel that is played: what it wants changed, whom it tells, and that it never gives up."""
+"""The watcher on a kernel that is played: what it wants changed, whom it tells, and that it never gives up."""
 
 import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,26 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import Probe
+from gateway.daemon import messages as daemon_messages
+from gateway.daemon import watcher as daemon_watcher
 from gateway.daemon.configuration import Configuration, load
-from gateway.daemon.messages import END, READY, Network, channel, receive_network
-from gateway.daemon.status import read_status
-from gateway.daemon.warden import Warden, remove_rules, until, was_told_to_end
+from gateway.daemon.messages import Applied, Apply, Message, Network, Networks, Ready, channel, receive, send
+from gateway.daemon.seat import ANSWER_SECONDS
+from gateway.daemon.watcher import APPLY_SECONDS, Remote, Watcher, until
 from gateway.netlink.desired import Bases, Strict, Wanted, desired
 from gateway.netlink.diff import Step
-from gateway.netlink.kernel import KernelRefused
-from gateway.netlink.model import KernelRoute, KernelState
+from gateway.netlink.kernel import Kernel, KernelRefused
+from gateway.netlink.model import KernelRoute, KernelState, RoutingRule
 from gateway.policy.egress import Egress, Standing
+from gateway.system.sandbox import Confinement
 from tests.support.daemon import Toml, write_files
-from tests.support.playbook import TIME
 from tests.support.routes import uplink
 from tests.unit.daemon.hosts import HOST, WAN1, addresses
-from tests.unit.netlink.states import Model, own
+from tests.unit.netlink.states import Model, own, route
 
 ROUTES = "wan1 10.0.0.0/8\nwan2 ALL\n"
 BY_INTERFACE: Toml = {"internal": {"interface": "eth1"}}
-NO_STATUS: Toml = {"sockd": {"status": ""}}
+READY = Ready(4711, Confinement("on", "ABI 7"))
 RETRY = 0.03
 
 
@@ -48,10 +50,6 @@ class Page:
         """As `Log`."""
         self.troubles.append(text)
 
-    def timestamp(self) -> str:
-        """As `Log`."""
-        return TIME
-
 
 class Played:
     """A kernel that has what it was given, takes steps as a real one does, and refuses what it was told to."""
@@ -65,7 +63,6 @@ class Played:
         self.refuses_to_read: list[str] = []
         self.refuses_to_apply: list[str] = []
         self.faults: tuple[str, ...] = ()
-        self.removed = 0
 
     async def read(self, devices: Callable[[KernelState], Collection[str]] | None) -> KernelState:
         """As `Netlink`."""
@@ -91,13 +88,6 @@ class Played:
         self.state = replace(self.state, own_routes=tuple(has.routes), own_rules=tuple(has.rules))
         return ()
 
-    async def remove_all(self) -> tuple[str, ...]:
-        """As `Netlink`."""
-        self.removed += 1
-        if self.refuses_to_apply:
-            raise KernelRefused(self.refuses_to_apply.pop(0))
-        return self.faults
-
     @property
     def own(self) -> Wanted:
         """What it has that is ours."""
@@ -110,53 +100,64 @@ async def answered(_targets: Sequence[Probe], _ways: Mapping[int, Egress], _time
 
 
 class Watchtower:
-    """A warden at work, and the supervisor's end of its channel."""
+    """A watcher at work, and the supervisor's end of its channel."""
 
     def __init__(self, configuration: Configuration, state: KernelState, **how: Any) -> None:
         self.configuration = configuration
         self.kernel = Played(state)
         self.page = Page()
         self.mine, self.theirs = channel()
-        options: dict[str, Any] = {"privileged": True, "before": Network(), "ask": answered, "retry": RETRY, **how}
-        self.warden = Warden(configuration, self.page, self.theirs, self.kernel, **options)
+        self.greet: Callable[[], None] = lambda: send(self.theirs, READY)
+        options: dict[str, Any] = {
+            "privileged": True, "before": Network(), "ask": answered, "retry": RETRY,
+            "greet": lambda: self.greet(), **how,
+        }  # fmt: skip
+        self.watcher = Watcher(configuration, self.page, self.theirs, self.kernel, **options)
         self._work: asyncio.Task[None] | None = None
 
     def start(self) -> "asyncio.Task[None]":
         """Let it begin."""
-        self._work = asyncio.get_running_loop().create_task(self.warden.run())
+        self._work = asyncio.get_running_loop().create_task(self.watcher.run())
         return self._work
 
     def change(self, state: KernelState) -> None:
-        """Something happens to the host's interfaces, and netlink wakes the warden."""
+        """Something happens to the host's interfaces, and netlink wakes the watcher."""
         self.kernel.state = replace(
             state, own_routes=self.kernel.state.own_routes, own_rules=self.kernel.state.own_rules
         )
-        self.warden.wake()
+        self.watcher.wake()
 
-    async def heard(self) -> Network | bytes:
-        """The next word of the warden; fails when none comes within ten seconds."""
+    async def heard(self) -> Message:
+        """The next word of the watcher; fails when none comes within ten seconds."""
         deadline = asyncio.get_running_loop().time() + 10.0
         while True:
             try:
-                return receive_network(self.mine)
+                return self.said()
             except BlockingIOError:
                 assert asyncio.get_running_loop().time() < deadline, "it said nothing"
                 await asyncio.sleep(0.001)
 
+    def said(self) -> Message:
+        """The next word of the watcher. Raises BlockingIOError when there is none yet."""
+        received = receive(self.mine)
+        assert received is not None
+        message: Message = received.message
+        return message
+
     async def network(self) -> Network:
-        """The next word, which is a network."""
+        """The next word, which is about a network."""
         found = await self.heard()
-        assert isinstance(found, Network), found
-        return found
+        assert isinstance(found, Networks), found
+        return found.network
 
     async def settled(self) -> Network:
         """What it says in the end of a change: first, what has changed may be missing while its rules are made."""
         found = await self.network()
         await asyncio.sleep(0.01)
         with contextlib.suppress(BlockingIOError):
-            later = receive_network(self.mine)
-            assert isinstance(later, Network)
-            found = later
+            later = self.said()
+            assert isinstance(later, Networks)
+            found = later.network
         return found
 
     async def greeted(self) -> Network:
@@ -169,7 +170,7 @@ class Watchtower:
         """For so long."""
         await asyncio.sleep(seconds)
         with pytest.raises(BlockingIOError):
-            receive_network(self.mine)
+            self.said()
 
     async def until(self, look: Callable[[], object], within: float = 10.0) -> None:
         """Let it go on until this is true."""
@@ -249,7 +250,7 @@ def test_it_tells_what_it_found_then_that_it_is_ready_and_then_nothing_until_som
         assert standing(found) == {"wan1": Standing.UP, "wan2": Standing.UP}
         assert found.own == tuple(entry.address for entry in HOST.addresses)
         assert [str(place.address) for place in found.listen] == ["10.1.0.1", "fd00::1", "fe80::1"]
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.kernel.asked) == 2)
         await tower.says_nothing()
 
@@ -275,7 +276,7 @@ def test_changes_that_come_in_a_flock_are_looked_at_together(theatre: Theatre) -
         tower.start()
         await tower.greeted()
         for _ in range(100):
-            tower.warden.wake()
+            tower.watcher.wake()
             await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         assert len(tower.kernel.asked) <= 4
@@ -287,7 +288,7 @@ def test_a_change_while_the_kernel_is_read_is_not_missed(theatre: Theatre) -> No
     async def scene(tower: Watchtower) -> None:
         tower.start()
         await tower.until(lambda: tower.kernel.asked)
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.kernel.asked) == 2)
 
     theatre.play(scene)
@@ -345,11 +346,11 @@ def test_the_kernels_rules_are_made_as_they_should_be_and_kept_so(theatre: Theat
         strict = [Strict("wan1", (), False), Strict("wan2", (), False), Strict("eth1", (), True)]
         assert tower.kernel.own == desired(strict, HOST, Bases(external.table, external.priority))
         count = len(tower.kernel.taken)
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.kernel.asked) == 2)
         assert len(tower.kernel.taken) == count, "what is right already is left alone"
         tower.kernel.state = replace(tower.kernel.state, own_rules=())
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.kernel.taken) > count)
         assert tower.kernel.own.rules, "what somebody else removed is made anew"
 
@@ -372,7 +373,7 @@ def test_without_privileges_no_rule_is_touched_and_that_is_said_once(theatre: Th
     async def scene(tower: Watchtower) -> None:
         tower.start()
         await tower.greeted()
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.kernel.asked) == 2)
         assert tower.kernel.taken == []
         assert tower.page.lines.count("without CAP_NET_ADMIN routing tables and rules are left as they are") == 1
@@ -401,7 +402,7 @@ def test_what_an_earlier_start_left_is_removed_where_the_administrator_keeps_the
     async def scene(tower: Watchtower) -> None:
         tower.start()
         await tower.greeted()
-        assert tower.kernel.own == (Wanted() if tower.warden._clears_rules else left)
+        assert tower.kernel.own == (Wanted() if tower.watcher._clears_rules else left)
 
     settings = {**BY_INTERFACE, "external": {"policy_routing": False}}
     theatre.play(scene, settings=settings, state=state)
@@ -446,7 +447,7 @@ def test_a_kernel_that_can_not_be_read_is_said_once_and_asked_again(theatre: The
         assert standing(await tower.greeted())
         assert tower.page.troubles == ["cannot read: busy; it is tried again"]
         tower.kernel.refuses_to_read = ["cannot read: busy"]
-        tower.warden.wake()
+        tower.watcher.wake()
         await tower.until(lambda: len(tower.page.troubles) == 2)
 
     theatre.play(scene)
@@ -493,7 +494,6 @@ def test_a_supervisor_that_does_not_listen_is_told_when_it_does(theatre: Theatre
         tower.start()
         words = "cannot tell the supervisor what the host's networks are now: Resource temporarily unavailable"
         await tower.until(lambda: tower.page.troubles == [f"{words}; it is tried again"])
-        assert read_status(tower.configuration.settings.sockd.status) is None, "first the workers, then who looks"
         for _ in range(stuffing):
             tower.mine.recv(1000)
         assert standing(await tower.greeted())
@@ -501,101 +501,44 @@ def test_a_supervisor_that_does_not_listen_is_told_when_it_does(theatre: Theatre
     theatre.play(scene)
 
 
-class Stubborn:
-    """A channel that takes what it is given after so many refusals."""
-
-    def __init__(self, refusals: list[OSError | None]) -> None:
-        self.refusals = refusals
-        self.words: list[bytes] = []
-
-    def send(self, data: bytes) -> int:
-        """As a socket."""
-        refusal = self.refusals.pop(0) if self.refusals else None
-        if refusal is not None:
-            raise refusal
-        self.words.append(data)
-        return len(data)
-
-
 def test_it_says_that_it_is_ready_when_that_can_be_said(theatre: Theatre) -> None:
     async def scene(tower: Watchtower) -> None:
-        stubborn = Stubborn([None, BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))])
-        tower.warden._channel = stubborn  # type: ignore[assignment]
+        refusals = [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))]
+
+        def greet() -> None:
+            if refusals:
+                raise refusals.pop()
+            send(tower.theirs, READY)
+
+        tower.greet = greet
         tower.start()
-        await tower.until(lambda: len(stubborn.words) == 2)
-        assert stubborn.words[1] == READY
-        assert tower.page.troubles[0].startswith("cannot tell the supervisor that the warden is ready: ")
+        await tower.greeted()
+        words = "cannot tell the supervisor that the watcher is ready: Resource temporarily unavailable"
+        assert tower.page.troubles == [f"{words}; it is tried again"]
+        await tower.says_nothing(3 * RETRY)
 
     theatre.play(scene)
 
 
-def test_more_than_a_message_holds_is_said_and_is_no_end(theatre: Theatre) -> None:
+def test_more_than_a_message_holds_is_said_and_is_no_end(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(tower: Watchtower) -> None:
-        stubborn = Stubborn([OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))])
-        tower.warden._channel = stubborn  # type: ignore[assignment]
-        tower.start()
-        await tower.until(lambda: stubborn.words)
+        monkeypatch.setattr(daemon_messages, "MAX_BYTES", 10)
+        work = tower.start()
+        await tower.until(lambda: tower.page.troubles)
         assert "Message too long; it is tried again" in tower.page.troubles[0]
+        await tower.says_nothing()
+        assert not work.done()
+        monkeypatch.undo()
+        await tower.greeted()
 
     theatre.play(scene)
-
-
-# The status file
-
-
-def test_the_status_file_says_what_the_supervisor_was_told(theatre: Theatre) -> None:
-    async def scene(tower: Watchtower) -> None:
-        path = tower.configuration.settings.sockd.status
-        tower.start()
-        found = await tower.greeted()
-        status = read_status(path)
-        assert status is not None
-        assert (status.network, status.time, status.pid) == (found, TIME, os.getpid())
-        file = Path(path).stat()
-        tower.warden.wake()
-        await tower.until(lambda: len(tower.kernel.asked) == 2)
-        await asyncio.sleep(0.01)
-        assert Path(path).stat() == file, "nothing new, nothing written"
-        tower.change(replace(HOST, links=()))
-        changed = await tower.settled()
-        await tower.until(lambda: read_status(path) != status)
-        status = read_status(path)
-        assert status is not None
-        assert status.network == changed
-
-    theatre.play(scene)
-
-
-def test_a_status_file_that_can_not_be_written_keeps_nobody_from_work_and_is_written_later(theatre: Theatre) -> None:
-    async def scene(tower: Watchtower) -> None:
-        path = Path(tower.configuration.settings.sockd.status)
-        tower.start()
-        await tower.greeted()
-        assert tower.page.troubles == [
-            f"{path}: cannot write the status file: No such file or directory; it is tried again"
-        ]
-        path.parent.mkdir()
-        await tower.until(lambda: read_status(str(path)))
-        assert len(tower.page.troubles) == 1
-
-    theatre.play(scene, settings={**BY_INTERFACE, "sockd": {"status": "later/sockd.status"}})
-
-
-def test_without_a_status_file_there_is_none(theatre: Theatre) -> None:
-    async def scene(tower: Watchtower) -> None:
-        tower.start()
-        await tower.greeted()
-        assert tower.page.troubles == []
-        assert not list(theatre.folder.glob("*.status*"))
-
-    theatre.play(scene, settings={**BY_INTERFACE, **NO_STATUS})
 
 
 # Its predecessor
 
 
-def test_what_was_not_up_for_a_warden_that_died_is_not_up_at_once_for_the_next_one(theatre: Theatre) -> None:
-    """Else each death of a warden would lead new sessions by an uplink that its probes have found to be dead."""
+def test_what_was_not_up_for_a_watcher_that_died_is_not_up_at_once_for_the_next_one(theatre: Theatre) -> None:
+    """Else each death of a watcher would lead new sessions by an uplink that its probes have found to be dead."""
 
     async def scene(tower: Watchtower) -> None:
         tower.start()
@@ -626,18 +569,18 @@ def test_an_uplink_that_has_settled_is_told_when_its_time_is_over(theatre: Theat
 
 def test_of_two_times_to_wake_the_earlier_counts(theatre: Theatre) -> None:
     async def scene(tower: Watchtower) -> None:
-        warden = tower.warden
+        watcher = tower.watcher
         tower.start()
         await tower.greeted()
         for later, sooner in ((0.05, 60.0), (60.0, 0.05)):
             count = len(tower.kernel.asked)
-            warden._wake_in(later)
-            warden._wake_in(sooner)
+            watcher._wake_in(later)
+            watcher._wake_in(sooner)
             await tower.until(lambda count=count: len(tower.kernel.asked) > count)  # type: ignore[misc]
         count = len(tower.kernel.asked)
         await asyncio.sleep(0.05)
         assert len(tower.kernel.asked) == count
-        warden._wake_in(-5.0)
+        watcher._wake_in(-5.0)
         await tower.until(lambda: len(tower.kernel.asked) > count)
 
     theatre.play(scene)
@@ -666,14 +609,14 @@ def test_a_probe_that_fails_is_told(theatre: Theatre) -> None:
     theatre.play(scene, settings=PROBED, ask=ask)
 
 
-def test_a_bug_in_a_probe_ends_the_warden_so_that_another_one_starts(theatre: Theatre) -> None:
+def test_a_bug_in_a_probe_ends_the_watcher_so_that_another_one_starts(theatre: Theatre) -> None:
     """An uplink that nobody probes any more would be called up for ever."""
 
     async def ask(_targets: Sequence[Probe], _ways: Mapping[int, Egress], _timeout: float) -> tuple[bool, str]:
         raise ZeroDivisionError("injected")
 
     async def scene(tower: Watchtower) -> None:
-        work = asyncio.ensure_future(tower.warden.run())
+        work = asyncio.ensure_future(tower.watcher.run())
         with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(work, 10)
 
@@ -681,26 +624,6 @@ def test_a_bug_in_a_probe_ends_the_warden_so_that_another_one_starts(theatre: Th
 
 
 # The end
-
-
-def test_who_was_told_to_end_is_told_from_whose_supervisor_was_killed() -> None:
-    mine, theirs = channel()
-    mine.send(END)
-    mine.close()
-    assert was_told_to_end(theirs)
-    assert not was_told_to_end(theirs), "the end of the channel is no word"
-    theirs.close()
-    assert not was_told_to_end(theirs), "a channel that is no more"
-
-
-@pytest.mark.parametrize("word", [b"", b"x", END[:-1]])
-def test_nothing_and_other_words_are_no_order_to_end(word: bytes) -> None:
-    mine, theirs = channel()
-    if word:
-        mine.send(word)
-    assert not was_told_to_end(theirs)
-    mine.close()
-    theirs.close()
 
 
 def finished(scene: Coroutine[Any, Any, None]) -> None:
@@ -739,20 +662,84 @@ def test_work_that_fails_is_told_at_once() -> None:
     finished(scene())
 
 
-@pytest.mark.parametrize(
-    ("faults", "refusal", "said"),
-    [
-        pytest.param((), [], [], id="all of it"),
-        pytest.param(("cannot remove a: no", "cannot remove b: no"), [], ["cannot remove a: no", "cannot remove b: no"],
-                     id="not all of it"),
-        pytest.param((), ["cannot read: gone"], ["cannot read: gone"], id="nothing of it"),
-    ],
-)  # fmt: skip
-def test_at_the_end_what_can_not_be_removed_from_the_kernel_is_said(
-    faults: tuple[str, ...], refusal: list[str], said: list[str]
-) -> None:
-    kernel, page = Played(), Page()
-    kernel.faults, kernel.refuses_to_apply = faults, refusal
-    asyncio.run(remove_rules(kernel, page))
-    assert kernel.removed == 1
-    assert page.troubles == said
+# Whoever changes the kernel's routing
+
+
+class Desk:
+    """A `Remote`, and the supervisor's end of the channel by which it asks the warden."""
+
+    def __init__(self) -> None:
+        self.mine, self.theirs = channel()
+        self.remote = Remote(Kernel(), self.theirs)
+
+    async def asked(self) -> Apply:
+        """What the warden is asked for."""
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                received = receive(self.mine)
+                assert received is not None
+                assert isinstance(received.message, Apply)
+                return received.message
+            await asyncio.sleep(0.001)
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        self.mine.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk()
+    yield made
+    made.close()
+
+
+STEPS = (
+    Step("add", RoutingRule(4, 20000, "lookup", 20000, oif="wan1")),
+    Step("remove", RoutingRule(6, 20001, "unreachable")),
+    Step("add", route("0.0.0.0/0", WAN1, "192.0.2.1")),
+)
+
+
+@pytest.mark.parametrize("faults", [(), ("cannot add a: no", "cannot add b: no")])
+def test_the_warden_does_what_the_watcher_wants_and_says_how_it_went(desk: Desk, faults: tuple[str, ...]) -> None:
+    async def scene() -> None:
+        work = asyncio.ensure_future(desk.remote.apply(STEPS))
+        wanted = await desk.asked()
+        assert tuple(Step(one.verb, one.route or one.rule) for one in wanted.changes) == STEPS  # type: ignore[arg-type]
+        assert not work.done()
+        desk.remote.answered(Applied(faults))
+        assert await work == faults
+
+    finished(scene())
+
+
+def test_an_answer_that_nobody_waits_for_is_none_to_the_next_question(desk: Desk) -> None:
+    async def scene() -> None:
+        desk.remote.answered(Applied(("too early",)))
+        work = asyncio.ensure_future(desk.remote.apply(STEPS))
+        await desk.asked()
+        desk.remote.answered(Applied())
+        desk.remote.answered(Applied(("too late",)))
+        assert await work == ()
+
+    finished(scene())
+
+
+def test_a_warden_that_does_not_answer_is_a_fault_in_the_end(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_watcher, "APPLY_SECONDS", 0.01)
+    assert APPLY_SECONDS > ANSWER_SECONDS, "the supervisor finds out sooner"
+
+    async def scene() -> None:
+        assert await desk.remote.apply(STEPS) == ("the warden does not answer, so that routing rules are not kept",)
+
+    finished(scene())
+
+
+def test_a_supervisor_that_takes_nothing_is_a_fault(desk: Desk) -> None:
+    async def scene() -> None:
+        desk.mine.close()
+        assert await desk.remote.apply(STEPS) == ("cannot tell the warden what to change: Broken pipe",)
+
+    finished(scene())

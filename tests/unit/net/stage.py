@@ -22,6 +22,7 @@ from gateway.net.relay import Relay
 from gateway.net.runner import Limits, Runner
 from gateway.net.sockets import Socket, endpoint_of, listening
 from gateway.policy.access import AccessPolicy
+from gateway.policy.command import Job
 from gateway.policy.destination import Guard
 from gateway.session.context import Context
 from gateway.session.record import Record
@@ -274,9 +275,9 @@ class FakeShell:
     def __init__(self) -> None:
         self.commands: list[str] = []
 
-    def run(self, command: str) -> None:
+    def run(self, job: Job) -> None:
         """As `Shell`."""
-        self.commands.append(command)
+        self.commands.append(job.command)
 
     def close(self) -> None:
         """As `Shell`."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from gateway.policy.command import expand
 from gateway.session.record import Result
 from gateway.session.tcp import MAX_ADDRESSES
 from tests.support.playbook import (
@@ -33,6 +34,7 @@ from tests.support.playbook import (
     Starting,
     Waited,
     dialled,
+    parsed,
     recorded,
 )
 from tests.support.rawsocks import BIND, UDP_ASSOCIATE, greeting, http, password, socks4, socks4a, socks5
@@ -641,6 +643,9 @@ def test_the_command_of_a_permit_line_runs_before_the_connection(rules: str, exp
     assert Playbook(rules) >> Received(socks4(TARGET, 80, b"fr\xe9d;")) << Ran(expected) << dialled(f"{TARGET}:80")
 
 
+COMMAND = Ran("log 10.1.2.3 10.1.2.3 connect 4711 http 80 unknown fr_d_ 203.0.113.9 203.0.113.9 % ")
+
+
 def test_the_command_of_a_name_knows_the_name_and_the_first_address() -> None:
     assert (
         by_name("permit ALL ALL : log %Z %z\n")
@@ -661,6 +666,17 @@ def test_the_command_of_a_deny_line_runs_too() -> None:
         << recorded(rule="sockd.conf:1")
         << Closed()
     )
+
+
+def test_who_runs_a_command_can_make_it_anew_from_the_line_and_the_values() -> None:
+    play = Playbook("deny ALL 10.9.9.9/32\npermit ALL ALL : log %A %a %c %p %S %s %U %u %Z %z %% %q\n")
+    assert play >> Received(socks4(TARGET, 80, b"fr\xe9d;")) << COMMAND << dialled(f"{TARGET}:80")
+    (job,) = play.notebook.jobs
+    assert job.origin == "sockd.conf:2"
+    assert job.values.user == "fr\xe9d;", "it is made harmless where it is put in, by whoever does that"
+    template = parsed("permit ALL ALL : log %A %a %c %p %S %s %U %u %Z %z %% %q\n").rules[0].command
+    assert template is not None
+    assert expand(template, job.values) == job.command == COMMAND.command
 
 
 def test_the_command_of_a_permit_line_that_the_guard_overrules_does_not_run() -> None:

@@ -236,6 +236,22 @@ def test_the_special_commands_know_the_destination_and_identds_word() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("level", "user", "origins"),
+    [
+        pytest.param("?=i", "fred", ["sockd.conf:1"], id="the own one"),
+        pytest.param("?=i", None, ["sockd.conf:2", "sockd.conf:1"], id="that of no identd, and the own one"),
+        pytest.param("?=i", "mallory", ["sockd.conf:3"], id="that of another user"),
+    ],
+)
+def test_who_runs_the_commands_is_told_the_lines_that_have_them(
+    level: str, user: str | None, origins: list[str]
+) -> None:
+    play = asked(level)
+    play.session.ident_answered(user, play.asked_endpoints)
+    assert [job.origin for job in play.notebook.jobs] == origins
+
+
 def test_all_checked_addresses_are_dialled_after_the_answer() -> None:
     assert (
         Playbook("deny ALL 198.51.100.0/24\npermit ?=i ALL ALL\n")

@@ -1,0 +1,70 @@
+"""How processes are described: by what the kernel says of real ones."""
+
+import os
+import subprocess
+
+import pytest
+
+from gateway.control.protocol import UplinkRow
+from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows
+from gateway.policy.egress import Standing, Uplink
+from gateway.system.sandbox import Confinement
+from tests.support.rules import address
+
+CONFINED = Confinement(seccomp="on", landlock="ABI 5")
+LOOSE = Confinement(seccomp="off: no library", landlock="off: no such call")
+
+
+def test_a_process_is_described_by_the_kernel() -> None:
+    row = process_row("gateway", os.getpid(), LOOSE, restarts=2, sessions=3)
+    assert (row.name, row.pid, row.user, row.restarts, row.sessions) == ("gateway", os.getpid(), os.getuid(), 2, 3)
+    assert row.groups == tuple(os.getgroups())
+    assert row.landlock == "off: no such call"
+
+
+def test_without_a_filter_in_the_kernel_the_process_own_word_is_the_reason() -> None:
+    assert process_row("x", os.getpid(), LOOSE).seccomp == "off: no library"
+    assert process_row("x", os.getpid(), None).seccomp == "unknown"
+    assert process_row("x", os.getpid(), None).landlock == "unknown"
+
+
+def test_one_that_does_not_run_has_no_number_and_no_rights() -> None:
+    for pid in (0, gone()):
+        row = process_row("worker 1", pid, CONFINED, restarts=1)
+        assert (row.pid, row.capabilities, row.groups, row.restarts) == (0, (), (), 1)
+
+
+def gone() -> int:
+    """The number of a process that was there."""
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    return process.pid
+
+
+def test_uplinks_are_shown_as_they_stand() -> None:
+    ways = (
+        Uplink("one", "wan1", Standing.UP, "the probe answers", (address("192.0.2.1"), address("2001:db8::1"))),
+        Uplink("two", "wan2", Standing.DOWN, "there is no link"),
+    )
+    assert uplink_rows(ways) == (
+        UplinkRow("one", "wan1", "up", ("192.0.2.1", "2001:db8::1"), "the probe answers"),
+        UplinkRow("two", "wan2", "down", (), "there is no link"),
+    )
+    assert uplink_rows(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("confinement", "lines"),
+    [
+        pytest.param(None, [], id="not known yet"),
+        pytest.param(CONFINED, [], id="all in force"),
+        pytest.param(Confinement("on", LOOSE.landlock), ["this host: landlock is off: no such call"], id="half of it"),
+        pytest.param(
+            LOOSE,
+            ["this host: seccomp is off: no library", "this host: landlock is off: no such call"],
+            id="nothing",
+        ),
+    ],
+)
+def test_what_the_kernel_lacks_is_a_trouble(confinement: Confinement | None, lines: list[str]) -> None:
+    assert list(confinement_troubles("this host", confinement)) == lines
