@@ -8,6 +8,7 @@ ended.
 
 import errno
 import os
+import select
 import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -283,6 +284,8 @@ def receive(end: socket.socket) -> Received | None:
     data, descriptors, flags, _ = socket.recv_fds(end, MAX_BYTES, MAX_LISTENERS)
     fault = errno.EMFILE if flags & socket.MSG_CTRUNC else 0
     message = None
+    if not data and not _has_gone(end):
+        fault = errno.EPROTO  # a message of nothing, which must not pass for the end
     try:
         message = _messages.decode(data) if data else None
     except (ValueError, RecursionError):  # the latter of JSON that is nested too deep
@@ -291,6 +294,13 @@ def receive(end: socket.socket) -> Received | None:
         close_all(descriptors)
         raise OSError(fault, os.strerror(fault))
     return None if message is None else Received(message, descriptors)
+
+
+def _has_gone(end: socket.socket) -> bool:
+    """Whether the other side can say nothing any more (poll(2))."""
+    poll = select.poll()
+    poll.register(end, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def close_all(descriptors: Collection[int]) -> None:

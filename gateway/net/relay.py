@@ -363,7 +363,7 @@ class Relay:
     def _finish(self, source: Side, sink: Side) -> None:
         """``source`` has ended and all of it was written: pass the end on; close when both directions have ended."""
         if source.shut:
-            self._close(f"the {sink.name} closed")
+            self._close("the client closed" if sink is self.client else "the target closed")
             return
         sink.shut = True
         try:

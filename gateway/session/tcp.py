@@ -119,6 +119,7 @@ class Session:
         "_protocol",
         "_question",
         "_request",
+        "_source",
         "_source_address",
         "_user",
         "_way",
@@ -132,6 +133,8 @@ class Session:
         """``source`` is the client's address in plain form, ``client`` its endpoint as text."""
         self.state = _NEGOTIATING
         self._source_address = source
+        #: the same as text, which each line has
+        self._source = _text(source)
         self._context = context
         self._actions = actions
         #: None while `gateway.wire.express` recognises every message
@@ -309,7 +312,7 @@ class Session:
             raise self._out_of_turn("timed_out")
         waited = f"timed out waiting for {WAITING_FOR[self.state]}"
         if self._request is None:
-            self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source()}", None)
+            self._end(Result.TIMED_OUT, waited, f"error -- {waited} from host {self._source}", None)
         else:
             self._end(Result.TIMED_OUT, waited, f"timed-out -- {self._what()}", Reply(Reply5.HOST_UNREACHABLE))
 
@@ -323,7 +326,7 @@ class Session:
         use.sent += sent
         use.received += received
         self._context.journal.terminated(
-            f"terminated -- {self._words}.  {sent} bytes from {self._source()}, {received} bytes from {self._host}",
+            f"terminated -- {self._words}.  {sent} bytes from {self._source}, {received} bytes from {self._host}",
             self._record(Result.CONNECTED, end, sent, received),
         )
 
@@ -423,7 +426,7 @@ class Session:
                 self._actions.send(error.reply)
             # The original ends the one line with a full stop, and the other without.
             stop = "." if error.fact.startswith("wrong version") else ""
-            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source()}{stop}", None)
+            self._end(Result.ERROR, error.fact, f"error -- {error.fact} from host {self._source}{stop}", None)
 
     def _negotiate(self, negotiation: ServerNegotiation, event: ServerEvent) -> None:
         if isinstance(event, Request):
@@ -446,7 +449,7 @@ class Session:
         self._actions.send(negotiation.send(_CHOOSE[method]))
         if method is Method.UNACCEPTABLE:
             fact = f"no acceptable method among {offered.hex(' ')}"
-            self._end(Result.REFUSED, fact, f"error -- {fact} from host {self._source()}", None)
+            self._end(Result.REFUSED, fact, f"error -- {fact} from host {self._source}", None)
 
     def _requested(self, request: Request) -> None:
         self._request = request
@@ -465,7 +468,7 @@ class Session:
             self._decide(request)
 
     def _wrong_password(self) -> None:
-        line = f"refused -- wrong password for {escape(self._user)} from host {self._source()}"
+        line = f"refused -- wrong password for {escape(self._user)} from host {self._source}"
         if self._request is not None:
             self._end(Result.REFUSED, "wrong password", line, Reply(Reply5.NOT_ALLOWED, challenge=True))
         else:
@@ -524,7 +527,7 @@ class Session:
         return self._context.ident if rule is None or rule.ident is None else rule.ident
 
     def _no_identd(self, endpoints: tuple[Endpoint, ...]) -> None:
-        fact = f"cannot connect to identd on {self._source()}"
+        fact = f"cannot connect to identd on {self._source}"
         self._run_special(self._context.no_identd)
         if self._ident_level(self._rule()) is IdentLevel.STRICT:
             self._refuse_ident(Reply4.NO_IDENTD, fact)
@@ -591,8 +594,8 @@ class Session:
     def _run(self, origin: str, template: str, address: str) -> None:
         context = self._context
         values = Substitutions(
-            client_name=self._source(),
-            client_address=self._source(),
+            client_name=self._source,
+            client_address=self._source,
             command=self._command,
             process=context.process,
             service=str(context.service_names.get(self._port) or self._port),
@@ -668,16 +671,13 @@ class Session:
     def _rule(self) -> AccessRule | None:
         return None if self._decision is None else self._decision.rule
 
-    def _source(self) -> str:
-        return _text(self._source_address)
-
     def _what(self) -> str:
         """The ``M`` of `spec/socks4.md` §9.1."""
         user = escape(self._user) if self._user else ""
         service = self._context.service_names.get(self._port) or self._port
         if self._command == "bind":
-            return f"Bind from {user}({self._ident or 'unknown'})@{self._source()} for {self._host}"
-        return f"Connect from {user}({self._ident or 'unknown'})@{self._source()} to {self._host} ({service})"
+            return f"Bind from {user}({self._ident or 'unknown'})@{self._source} for {self._host}"
+        return f"Connect from {user}({self._ident or 'unknown'})@{self._source} to {self._host} ({service})"
 
     def _spoken(self) -> str | None:
         """The protocol of a client that has made no request yet."""

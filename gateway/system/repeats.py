@@ -6,7 +6,7 @@ carries a record of its own is more than its text.
 
 import operator
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import compress
 
 from gateway.system.dress import Mark
 
@@ -20,28 +20,32 @@ class Repeats:
 
     def fold(self, lines: Sequence[str], marks: Mapping[int, Mark]) -> tuple[Sequence[str], Mapping[int, Mark]]:
         """What is to be written of these lines, and the marks at their new places; a marked line is never folded."""
-        if lines and not self._concerns(lines):
+        repetitions = self._repetitions(lines, marks)
+        if lines:
             self._last = None if len(lines) - 1 in marks else lines[-1]
-            return lines, marks
+            if not repetitions and not self.count:
+                return lines, marks
         written: list[str] = []
         kept: dict[int, Mark] = {}
-        for place, line in enumerate(lines):
-            mark = marks.get(place)
-            if mark is None and line == self._last:
-                self.count += 1
-                continue
-            written += self.close()
-            if mark is not None:
-                kept[len(written)] = mark
-            written.append(line)
-            self._last = line if mark is None else None
+        start = 0
+        for place in (*repetitions, len(lines)):
+            if start < place:
+                written += self.close()
+                shift = len(written) - start
+                if marks:
+                    kept |= {at + shift: marks[at] for at in range(start, place) if at in marks}
+                written += lines[start:place]
+            self.count += place < len(lines)
+            start = place + 1
         return written, kept
 
-    def _concerns(self, lines: Sequence[str]) -> bool:
-        """Whether any of them may be a repetition, or ends one; a few nanoseconds a line."""
-        if self.count or lines[0] == self._last:
-            return True
-        return any(map(operator.eq, lines, islice(lines, 1, None)))
+    def _repetitions(self, lines: Sequence[str], marks: Mapping[int, Mark]) -> list[int]:
+        """The places of the lines that are the same as the one before; so as to cost each line next to nothing."""
+        same = list(map(operator.eq, lines, [self._last, *lines]))
+        if True not in same:
+            return []
+        places = compress(range(len(lines)), same)
+        return [place for place in places if place not in marks and place - 1 not in marks]
 
     def close(self) -> list[str]:
         """The line that says how often, if there is anything to say; what comes again is counted anew."""

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.address import UNSPECIFIED, Address, Endpoint
 from gateway.wire.constants import Command, Method, Protocol, Reply5
 
@@ -45,12 +47,14 @@ class CredentialsChecked(NamedTuple):
     accepted: bool
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """In: what the client wants. Answer with `Reply`. For our own client role it says what to ask a server for.
 
     ``host`` is an address, or the bytes of a name exactly as the client sent them; ``user`` is SOCKS4's USERID;
     ``credentials`` are those of an HTTP ``Proxy-Authorization: Basic`` header. The server role gives those of SOCKS5
     as `Credentials` before the request; the client role takes them here for both.
+
+    A Struct: the data path makes one a connection and asks it much, which costs half of what it does of a named tuple.
     """
 
     protocol: Protocol

@@ -28,7 +28,6 @@ _GRANTED = bytes((SOCKS5_VERSION, Reply5.SUCCEEDED, 0, AddressType.IPV4))
 _pack = struct.Struct("!4sIH").pack
 _CONNECT = Command.CONNECT
 _SOCKS5 = Protocol.SOCKS5
-_new = tuple.__new__
 
 
 def connect_request(message: bytes) -> Request | None:
@@ -38,8 +37,7 @@ def connect_request(message: bytes) -> Request | None:
     head, packed, port = _unpack(message)
     if head != _HEAD:
         return None
-    # What Request(...) does, less a Python call.
-    return _new(Request, (_SOCKS5, _CONNECT, _address(packed), port, b"", None))
+    return Request(_SOCKS5, _CONNECT, _address(packed), port)
 
 
 def granted(bound: Endpoint) -> bytes:

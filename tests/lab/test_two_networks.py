@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -88,10 +89,15 @@ def settings(**external: object) -> Toml:
 
 @contextlib.contextmanager
 def gateway(
-    networks: Lab, folder: Path, routes: str | None = ROUTES, more: Toml | None = None, **external: object
+    networks: Lab,
+    folder: Path,
+    routes: str | None = ROUTES,
+    more: Toml | None = None,
+    runner: Sequence[str] = (),
+    **external: object,
 ) -> Iterator[Sockd]:
-    """A daemon in the gateway."""
-    prefix = networks.spaces[GATEWAY].prefix
+    """A daemon in the gateway; ``runner`` is a command before it."""
+    prefix = (*networks.spaces[GATEWAY].prefix, *runner)
     written = {**settings(**external), **(more or {})}
     with sockd(folder / "gw", RULES, addresses=(), workers=2, settings=written, routes=routes, prefix=prefix) as made:
         yield made
@@ -471,16 +477,28 @@ def serves(stage: Spaces) -> bool:
     return True
 
 
+IMPATIENT = """
+import sys
+from gateway.daemon import seat
+seat.APPLY_SECONDS = 0.5
+from gateway.cli.sockd import main
+main(sys.argv[2:])
+"""
+
+
 def test_a_warden_that_is_stopped_gives_way_to_its_spare_and_the_rules_are_kept(
     own_networks: Lab, tmp_path: Path
 ) -> None:
-    with gateway(own_networks, tmp_path) as daemon:
+    program = tmp_path / "impatient.py"
+    program.write_text(IMPATIENT)
+    with gateway(own_networks, tmp_path, runner=(sys.executable, str(program))) as daemon:
+        stage = Spaces(own_networks, daemon.log)
         wanted = dump(own_networks)
         stopped = process(daemon, "warden")
         os.kill(stopped, signal.SIGSTOP)
         disturb(own_networks)
-        play(Spaces(own_networks, daemon.log), [fetch(A, BY_WAN1)])
-        assert eventually(lambda: dump(own_networks) == wanted, within=45), daemon.log()
+        play(stage, [fetch(A, BY_WAN1), Logged(rf"warden \(process {stopped}\) does not answer; its spare takes its")])
+        assert eventually(lambda: dump(own_networks) == wanted, within=SOON), dump(own_networks)
         assert eventually(lambda: process(daemon, "warden") not in (0, stopped), within=SOON)
 
 

@@ -18,11 +18,13 @@ from gateway.config.rules import AddressPattern, Dialect, IdentLevel
 from gateway.config.settings import (
     FACILITIES,
     LOG_CLASSES,
+    ControlSettings,
     ExternalSettings,
     FilesSettings,
     InternalSettings,
     LiveSessions,
     LogSettings,
+    MetricsSettings,
     Probe,
     Settings,
     SockdSettings,
@@ -59,7 +61,7 @@ def test_an_empty_file_gives_the_defaults() -> None:
         external=ExternalSettings((), True, False, 20000, 20000, (), 5, 2, 3, 2, 30, LiveSessions.KEEP),
         uplinks={},
         files=FilesSettings("/etc/sockd.conf", "", ""),
-        sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid", "/run/sockd.status"),
+        sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid", True),
         timeouts=TimeoutsSettings(30, 120, 7200, 10, 15, 60),
         log=LogSettings("syslog", "none", "daemon", ("denied", "connected", "resource")),
     )
@@ -106,9 +108,11 @@ def test_every_key_is_understood() -> None:
             "eth0.100": UplinkSettings("", (), None, None),
         },
         files=FilesSettings("/etc/rules/sockd.conf", "/etc/sockd.route", "/etc/sockd.passwords"),
-        sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid", "/etc/sockd.status"),
+        sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid", False),
         timeouts=TimeoutsSettings(5, 0.5, 31_622_400, 10, 15, 60),
         log=LogSettings("/var/log/sockd.log", "stderr", "local7", ("resource", "denied")),
+        control=ControlSettings("/etc/control.sock", "adm"),
+        metrics=MetricsSettings((Address(4, 0x7F000001), Address(6, 1)), 9000),
     )
 
 
@@ -149,8 +153,10 @@ def test_settings_can_not_be_changed() -> None:
         ("files", "access", '"../a b"', "/etc/../a b"),
         ("files", "routes", '""', ""),
         ("files", "routes", '"r"', "/etc/r"),
-        ("sockd", "status", '""', ""),
-        ("sockd", "status", '"s"', "/etc/s"),
+        ("sockd", "titles", "false", False),
+        ("control", "socket", '""', ""),
+        ("control", "socket", '"s"', "/etc/s"),
+        ("metrics", "addresses", "[]", ()),
     ],
 )
 def test_values(table: str, key: str, toml: str, value: object) -> None:
@@ -196,7 +202,10 @@ def test_values(table: str, key: str, toml: str, value: object) -> None:
         ("log", "facility", "3"),
         ("files", "passwords", "0"),
         ("files", "routes", "false"),
-        ("sockd", "status", "0"),
+        ("sockd", "titles", "0"),
+        ("control", "socket", "0"),
+        ("control", "group", "0"),
+        ("metrics", "addresses", '"::1"'),
     ],
 )
 def test_values_of_the_wrong_kind_name_the_key_and_what_is_expected(table: str, key: str, toml: str) -> None:
@@ -235,7 +244,11 @@ def test_values_that_are_refused_for_their_own_reason(table: str, key: str, toml
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        pytest.param("port = 1", ":1: unknown key 'port' at the top of the file; it belongs in [internal]", id="home"),
+        pytest.param(
+            "port = 1",
+            ":1: unknown key 'port' at the top of the file; it belongs in [internal] or [metrics]",
+            id="home",
+        ),
         pytest.param(
             "ident = 1",
             ":1: unknown key 'ident' at the top of the file; it belongs in [sockd] or [timeouts]",
@@ -381,7 +394,7 @@ def test_the_examples_of_the_manual_are_understood() -> None:
 def test_the_starter_settings_are_understood_and_keep_every_file_in_their_own_folder() -> None:
     path = Path(gateway.__file__).parent / "starter" / "gateway.toml"
     found = parse_settings(path.read_text(), "/x/gateway.toml")
-    assert (found.files.access, found.sockd.status) == ("/x/sockd.conf", "/x/sockd.status")
+    assert (found.files.access, found.control.socket) == ("/x/sockd.conf", "/x/control.sock")
     assert not found.multihomed
 
 
@@ -469,7 +482,7 @@ _valid = st.builds(
         sessions=st.integers(0, 10**9),
         user=st.text("abc-_\"\\'é", min_size=1),
         pidfile=_paths,
-        status=st.just("") | _paths,
+        titles=st.booleans(),
     ),
     timeouts=st.builds(TimeoutsSettings, *[_seconds] * 6),
     log=st.builds(
@@ -478,6 +491,12 @@ _valid = st.builds(
         json=st.one_of(st.sampled_from(["stdout", "stderr", "none"]), _paths),
         facility=st.sampled_from(sorted(FACILITIES)),
         classes=st.lists(st.sampled_from(LOG_CLASSES), unique=True).map(tuple),
+    ),
+    control=st.builds(ControlSettings, socket=st.just("") | _paths, group=st.text("abc-_", max_size=8)),
+    metrics=st.builds(
+        MetricsSettings,
+        addresses=st.lists(_addresses, max_size=3, unique=True).map(tuple),
+        port=st.integers(0, 65535),
     ),
 ).map(_coherent)
 

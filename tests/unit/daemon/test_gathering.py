@@ -26,10 +26,11 @@ def test_it_is_over_when_all_have_answered_and_not_before(ends: Ends) -> None:
     gathering = Gathering(["a", "b"], LONG, ends)
     gathering.settle()
     assert gathering.add("a", 1)
-    assert not gathering.is_over
+    states = [gathering.is_over]
     assert ends.all == []
     assert gathering.add("b", 2)
-    assert gathering.is_over
+    states.append(gathering.is_over)
+    assert states == [False, True]
     assert ends.all == [gathering]
     assert gathering.answers == [1, 2]
     assert gathering.missing == set()
@@ -93,9 +94,9 @@ def test_an_answer_counts_once(ends: Ends) -> None:
 def test_an_answer_of_another_kind_is_none(ends: Ends) -> None:
     gathering = Gathering(["a"], LONG, ends, int)
     assert not gathering.add("a", "text")
-    assert not gathering.is_over
+    assert ends.all == []
     assert gathering.add("a", 1)
-    assert gathering.is_over
+    assert ends.all == [gathering]
 
 
 # Several of them

@@ -119,7 +119,6 @@ def test_workers_are_asked_when_the_first_reader_comes_and_left_when_the_last_on
     assert desk.log == ["start"]
     second.leave()
     assert desk.log == ["start", "stop"]
-    assert not desk.tailing.is_on
     assert tuple(desk.tailing.sockets()) == ()
     assert worker.recv(1) == b""
     desk.reader()

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from gateway.system.reaper import become_reaper, reap_orphans
+from gateway.system.reaper import become_reaper, go_on_when_orphaned, reap_orphans
 from tests.support.forked import forked
 from tests.support.waiting import eventually
 
@@ -99,3 +99,44 @@ def test_several_that_have_ended_are_let_go_at_once() -> None:
 
 def test_without_any_child_nothing_happens() -> None:
     assert forked(lambda: reap_orphans(())) is None
+
+
+def test_one_that_is_stopped_goes_on_when_its_parent_dies_if_it_said_so() -> None:
+    def stopped_below(before: Callable[[], object]) -> tuple[int, int]:
+        """A parent that waits, and its child that is stopped."""
+        reading, writing = os.pipe()
+
+        def stop() -> None:
+            before()
+            os.write(writing, b"%d" % os.getpid())
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+        def between() -> None:
+            child(stop)
+            time.sleep(600)
+
+        parent = child(between)
+        found = parent, int(os.read(reading, 20))
+        os.close(reading)
+        os.close(writing)
+        return found
+
+    def state(pid: int) -> str:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
+    def work() -> tuple[str, int]:
+        become_reaper()
+        pairs = [stopped_below(before) for before in (lambda: None, go_on_when_orphaned)]
+        for parent, pid in pairs:
+            assert eventually(lambda pid=pid: state(pid) == "T")
+            os.kill(parent, signal.SIGKILL)
+            os.waitpid(parent, 0)
+        (_, without), (_, with_it) = pairs
+        status = os.waitstatus_to_exitcode(os.waitpid(with_it, 0)[1])
+        still = state(without)
+        os.kill(without, signal.SIGKILL)
+        os.waitpid(without, 0)
+        return still, status
+
+    assert forked(work) == ("T", 7)

@@ -19,11 +19,11 @@ def test_every_line_is_written_or_counted_in_its_order(flushes: list[list[tuple[
     marked = 0
     for flush in flushes:
         lines = [text for text, _ in flush]
-        marks = {place: Mark() for place, (_, is_marked) in enumerate(flush) if is_marked}
+        marks = {place: Mark(ord(text)) for place, (text, is_marked) in enumerate(flush) if is_marked}
         folded, kept = repeats.fold(lines, marks)
         written += folded
         marked += len(kept)
-        assert all(folded[place] in ("a", "b") for place in kept), "a mark stays with its line"
+        assert all(folded[place] == chr(mark.level) for place, mark in kept.items()), "a mark stays with its line"
     written += repeats.close()
     assert unfolded(written) == [text for flush in flushes for text, _ in flush]
     assert marked == sum(is_marked for flush in flushes for _, is_marked in flush), "marked lines are never folded"
@@ -43,6 +43,20 @@ def test_lines_without_repetitions_are_passed_on_as_they_are() -> None:
     folded, kept = Repeats().fold(lines, marks)
     assert folded is lines
     assert kept is marks
+
+
+def test_no_line_is_a_repetition_of_a_marked_one() -> None:
+    repeats = Repeats()
+    assert repeats.fold(["a", "a"], {0: Mark()})[0] == ["a", "a"]
+    repeats.fold(["a"], {0: Mark()})
+    assert repeats.fold(["a"], {})[0] == ["a"]
+    assert repeats.close() == []
+
+
+def test_the_first_line_may_repeat_the_last_one_of_the_flush_before() -> None:
+    repeats = Repeats()
+    repeats.fold(["b", "a"], {})
+    assert repeats.fold(["a", "b"], {1: Mark()}) == (["last line repeated 1 time", "b"], {1: Mark()})
 
 
 def test_nothing_is_said_twice() -> None:

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.address import Address
 from gateway.errors import LocalProtocolError, RemoteProtocolError
@@ -14,9 +15,9 @@ from gateway.wire.events import NEED_DATA, Credentials, Established, Outgoing, R
 
 LOGIN = Credentials(b"fred", b"secret")
 SOCKS4 = Request(Protocol.SOCKS4, Command.CONNECT, Address(4, 0xC0000201), 80, b"fred")
-SOCKS4A = SOCKS4._replace(protocol=Protocol.SOCKS4A, host=b"example.com")
+SOCKS4A = replace(SOCKS4, protocol=Protocol.SOCKS4A, host=b"example.com")
 SOCKS5 = Request(Protocol.SOCKS5, Command.CONNECT, b"example.com", 80, credentials=LOGIN)
-BIND5 = SOCKS5._replace(command=Command.BIND)
+BIND5 = replace(SOCKS5, command=Command.BIND)
 HTTP = Request(Protocol.HTTP, Command.CONNECT, b"example.com", 443, credentials=LOGIN)
 REQUESTS = [SOCKS4, SOCKS4A, SOCKS5, BIND5, HTTP]
 
@@ -119,18 +120,18 @@ def test_a_stream_of_interim_responses_ends() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(SOCKS5._replace(host=b"a" * 256), id="a SOCKS5 name whose length would wrap"),
-        pytest.param(SOCKS4A._replace(host=b"a" * 256), id="a SOCKS4A name of 256 bytes"),
-        pytest.param(HTTP._replace(host=b"a" * 256), id="an HTTP name of 256 bytes"),
-        pytest.param(SOCKS5._replace(host=b""), id="an empty name"),
-        pytest.param(SOCKS4._replace(port=65536), id="a SOCKS4 port that is too high"),
-        pytest.param(SOCKS5._replace(port=65536), id="a SOCKS5 port that is too high"),
-        pytest.param(SOCKS5._replace(port=-1), id="a negative port"),
-        pytest.param(SOCKS5._replace(user=b"fred"), id="a user id, which SOCKS5 does not carry"),
-        pytest.param(HTTP._replace(user=b"fred"), id="a user id, which HTTP does not carry"),
-        pytest.param(SOCKS4._replace(credentials=LOGIN), id="a password, which SOCKS4 does not carry"),
-        pytest.param(SOCKS5._replace(credentials=Credentials(b"a" * 256, b"b")), id="a user of 256 bytes"),
-        pytest.param(HTTP._replace(credentials=Credentials(b"a:b", b"c")), id="a user with a colon for Basic"),
+        pytest.param(replace(SOCKS5, host=b"a" * 256), id="a SOCKS5 name whose length would wrap"),
+        pytest.param(replace(SOCKS4A, host=b"a" * 256), id="a SOCKS4A name of 256 bytes"),
+        pytest.param(replace(HTTP, host=b"a" * 256), id="an HTTP name of 256 bytes"),
+        pytest.param(replace(SOCKS5, host=b""), id="an empty name"),
+        pytest.param(replace(SOCKS4, port=65536), id="a SOCKS4 port that is too high"),
+        pytest.param(replace(SOCKS5, port=65536), id="a SOCKS5 port that is too high"),
+        pytest.param(replace(SOCKS5, port=-1), id="a negative port"),
+        pytest.param(replace(SOCKS5, user=b"fred"), id="a user id, which SOCKS5 does not carry"),
+        pytest.param(replace(HTTP, user=b"fred"), id="a user id, which HTTP does not carry"),
+        pytest.param(replace(SOCKS4, credentials=LOGIN), id="a password, which SOCKS4 does not carry"),
+        pytest.param(replace(SOCKS5, credentials=Credentials(b"a" * 256, b"b")), id="a user of 256 bytes"),
+        pytest.param(replace(HTTP, credentials=Credentials(b"a:b", b"c")), id="a user with a colon for Basic"),
     ],
 )
 def test_what_can_not_be_said_is_refused_before_anything_is_sent(request_: Request) -> None:

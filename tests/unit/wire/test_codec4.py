@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.address import Address, Endpoint
 from gateway.errors import LocalProtocolError, RemoteProtocolError
@@ -11,7 +12,7 @@ from gateway.wire.constants import Command, Protocol, Reply5
 from gateway.wire.events import Request
 
 PLAIN = Request(Protocol.SOCKS4, Command.CONNECT, Address(4, 0xC0000201), 80, b"fred")
-NAMED = PLAIN._replace(protocol=Protocol.SOCKS4A, host=b"example.com")
+NAMED = replace(PLAIN, protocol=Protocol.SOCKS4A, host=b"example.com")
 
 TEXTS = st.binary(max_size=255).map(lambda text: text.replace(b"\0", b"x"))
 REQUESTS = st.one_of(
@@ -53,16 +54,16 @@ def test_the_size_is_exact_when_the_message_is_whole_and_more_before(request_: R
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(PLAIN._replace(command=Command.UDP_ASSOCIATE), id="UDP ASSOCIATE, which SOCKS4 does not have"),
-        pytest.param(PLAIN._replace(host=b"example.com"), id="a name without SOCKS4A"),
-        pytest.param(PLAIN._replace(host=Address(6, 1)), id="an IPv6 address"),
-        pytest.param(PLAIN._replace(host=Address(4, 1)), id="0.0.0.1, the first mark of SOCKS4A"),
-        pytest.param(PLAIN._replace(host=Address(4, 255)), id="0.0.0.255, the last mark of SOCKS4A"),
-        pytest.param(PLAIN._replace(user=b"a" * 256), id="a user id of 256 bytes"),
-        pytest.param(PLAIN._replace(user=b"a\0b"), id="a user id with a NUL"),
-        pytest.param(NAMED._replace(host=b""), id="an empty name"),
-        pytest.param(NAMED._replace(host=b"a" * 256), id="a name of 256 bytes"),
-        pytest.param(NAMED._replace(host=b"localhost\0.example"), id="a name with a NUL"),
+        pytest.param(replace(PLAIN, command=Command.UDP_ASSOCIATE), id="UDP ASSOCIATE, which SOCKS4 does not have"),
+        pytest.param(replace(PLAIN, host=b"example.com"), id="a name without SOCKS4A"),
+        pytest.param(replace(PLAIN, host=Address(6, 1)), id="an IPv6 address"),
+        pytest.param(replace(PLAIN, host=Address(4, 1)), id="0.0.0.1, the first mark of SOCKS4A"),
+        pytest.param(replace(PLAIN, host=Address(4, 255)), id="0.0.0.255, the last mark of SOCKS4A"),
+        pytest.param(replace(PLAIN, user=b"a" * 256), id="a user id of 256 bytes"),
+        pytest.param(replace(PLAIN, user=b"a\0b"), id="a user id with a NUL"),
+        pytest.param(replace(NAMED, host=b""), id="an empty name"),
+        pytest.param(replace(NAMED, host=b"a" * 256), id="a name of 256 bytes"),
+        pytest.param(replace(NAMED, host=b"localhost\0.example"), id="a name with a NUL"),
     ],
 )
 def test_a_client_does_not_say(request_: Request) -> None:
@@ -72,12 +73,12 @@ def test_a_client_does_not_say(request_: Request) -> None:
 
 @pytest.mark.parametrize("number", [0, 256])
 def test_the_neighbours_of_the_marks_are_addresses(number: int) -> None:
-    request = PLAIN._replace(host=Address(4, number))
+    request = replace(PLAIN, host=Address(4, number))
     assert codec4.parse_request(codec4.encode_request(request)) == request
 
 
 def test_a_user_id_of_255_bytes_is_the_longest_that_a_client_says() -> None:
-    request = PLAIN._replace(user=b"a" * 255)
+    request = replace(PLAIN, user=b"a" * 255)
     assert codec4.parse_request(codec4.encode_request(request)) == request
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.address import UNSPECIFIED, Address, Endpoint, parse_ipv4
 from gateway.wire.client import ClientNegotiation
@@ -141,7 +142,7 @@ def _told(protocol: Protocol, bound: Endpoint) -> Endpoint:
 
 def _asked_for(request: Request) -> Request:
     """What the server hears of it: SOCKS5 credentials come by themselves."""
-    return request._replace(credentials=None) if request.protocol is Protocol.SOCKS5 else request
+    return replace(request, credentials=None) if request.protocol is Protocol.SOCKS5 else request
 
 
 @given(REQUESTS, ENDPOINTS, ENDPOINTS, st.data())

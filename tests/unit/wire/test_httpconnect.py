@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.address import Address, parse_ipv4
 from gateway.errors import LocalProtocolError, RemoteProtocolError
@@ -26,7 +27,7 @@ LOGINS = st.one_of(st.none(), st.builds(Credentials, PRINTABLE.map(lambda user: 
 
 @given(HOSTS, st.integers(1, 65535), LOGINS)
 def test_what_is_encoded_is_parsed(host: Address | bytes, port: int, login: Credentials | None) -> None:
-    request = PLAIN._replace(host=host, port=port, credentials=login)
+    request = replace(PLAIN, host=host, port=port, credentials=login)
     head = httpconnect.encode_request(request)
     assert httpconnect.request_size(head + b"rest", 0) == len(head)
     assert httpconnect.parse_request(head) == request
@@ -62,17 +63,17 @@ def test_success_has_no_fields_and_no_challenge() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(PLAIN._replace(command=Command.BIND), id="BIND"),
-        pytest.param(PLAIN._replace(command=Command.UDP_ASSOCIATE), id="UDP ASSOCIATE"),
-        pytest.param(PLAIN._replace(port=0), id="port 0"),
-        pytest.param(PLAIN._replace(port=65536), id="port 65536"),
-        pytest.param(PLAIN._replace(host=b""), id="an empty name"),
-        pytest.param(PLAIN._replace(host=b"a" * 256), id="a name of 256 bytes"),
-        pytest.param(PLAIN._replace(host=b"a\r\nX: y"), id="a name with a line end"),
-        pytest.param(PLAIN._replace(host=b"a b"), id="a name with a space"),
-        pytest.param(PLAIN._replace(host=b"a:80"), id="a name with a colon"),
-        pytest.param(PLAIN._replace(host=b"u@a"), id="a name with a user"),
-        pytest.param(PLAIN._replace(host=b"a\0"), id="a name with a NUL"),
+        pytest.param(replace(PLAIN, command=Command.BIND), id="BIND"),
+        pytest.param(replace(PLAIN, command=Command.UDP_ASSOCIATE), id="UDP ASSOCIATE"),
+        pytest.param(replace(PLAIN, port=0), id="port 0"),
+        pytest.param(replace(PLAIN, port=65536), id="port 65536"),
+        pytest.param(replace(PLAIN, host=b""), id="an empty name"),
+        pytest.param(replace(PLAIN, host=b"a" * 256), id="a name of 256 bytes"),
+        pytest.param(replace(PLAIN, host=b"a\r\nX: y"), id="a name with a line end"),
+        pytest.param(replace(PLAIN, host=b"a b"), id="a name with a space"),
+        pytest.param(replace(PLAIN, host=b"a:80"), id="a name with a colon"),
+        pytest.param(replace(PLAIN, host=b"u@a"), id="a name with a user"),
+        pytest.param(replace(PLAIN, host=b"a\0"), id="a name with a NUL"),
     ],
 )
 def test_a_client_does_not_say(request_: Request) -> None:
@@ -81,7 +82,7 @@ def test_a_client_does_not_say(request_: Request) -> None:
 
 
 def test_a_client_says_the_longest_name_and_the_highest_port() -> None:
-    request = PLAIN._replace(host=b"a" * 255, port=65535)
+    request = replace(PLAIN, host=b"a" * 255, port=65535)
     assert httpconnect.parse_request(httpconnect.encode_request(request)) == request
 
 
