@@ -4,6 +4,7 @@ import grp
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from gateway.address import Endpoint
@@ -55,14 +56,20 @@ def open_all(
     Raises StartError.
     """
     settings = configuration.settings
-    listeners = Listeners(workers, settings.internal.port, settings.internal.interface, report)
-    if given:
-        listeners.take(given)
-    else:
-        listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
-    control, gate = _control(settings.control)
-    classic, records = _logs(settings.log)
-    return Opening(listeners, control, gate, _metrics(settings.metrics), classic, records)
+    with ExitStack() as failed:
+        listeners = Listeners(workers, settings.internal.port, settings.internal.interface, report)
+        failed.callback(listeners.close)
+        if given:
+            listeners.take(given)
+        else:
+            listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
+        control, gate = _control(settings.control)
+        if control is not None:
+            failed.push(control)
+        metrics = _metrics(settings.metrics, failed)
+        classic, records = _logs(settings.log)
+        failed.pop_all()
+    return Opening(listeners, control, gate, metrics, classic, records)
 
 
 def _control(settings: ControlSettings) -> tuple[socket.socket | None, Gate | None]:
@@ -79,12 +86,12 @@ def _group(name: str) -> int:
         raise StartError(f"[control] group: there is no group {name!r} on this host") from None
 
 
-def _metrics(settings: MetricsSettings) -> tuple[socket.socket, ...]:
+def _metrics(settings: MetricsSettings, failed: ExitStack) -> tuple[socket.socket, ...]:
     opened: list[socket.socket] = []
     for address in settings.addresses:
         endpoint = Endpoint(address, settings.port)
         try:
-            opened.append(listening(endpoint, METRICS_BACKLOG, False))
+            opened.append(failed.enter_context(listening(endpoint, METRICS_BACKLOG, False)))
         except OSError as error:
             raise StartError(f"[metrics] cannot listen on {endpoint}: {error.strerror}") from None
     return tuple(opened)

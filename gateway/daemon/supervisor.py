@@ -592,7 +592,8 @@ class Supervisor:
         # What is opened for the new files is closed again if anybody refuses them.
         internal = new.settings.internal
         network = network_of(new.settings, new.kernel, self.network.uplinks)
-        move = self._listeners.move(internal.port, internal.interface, network.listen)
+        wanted = () if self._is_draining else network.listen
+        move = self._listeners.move(internal.port, internal.interface, wanted)
         try:
             prepared = self._prepare(new, slots)
         except GatewayError:
@@ -603,7 +604,7 @@ class Supervisor:
         self.network = network
         before = self._listeners.numbers
         self._listeners.complete(move, internal.port)
-        self._listeners.adjust(network.listen)
+        self._listeners.adjust(wanted)
         self._behind.update(child.name for child in self._workers)
         if self._listeners.numbers != before:
             self._say_where()

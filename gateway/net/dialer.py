@@ -16,8 +16,9 @@ import msgspec
 from gateway.address import Address
 from gateway.net.egress import bind_to
 from gateway.net.loop import READ_WRITE, Poller
-from gateway.net.sockets import Socket, address_of, host_text, outgoing
+from gateway.net.sockets import Socket, address_of, outgoing
 from gateway.policy.egress import Hop
+from gateway.session.texts import TEXTS
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the one that has not answered (RFC 8305 §5)."""
@@ -86,7 +87,7 @@ def dial(poller: Poller, client: Dialled, hop: Hop) -> Attempt | None:
             sock.close()
             client.dial_failed(error.errno or 0, f"bind() to {egress.source} on {egress.device}")
             return None
-    number = sock.connect_ex((host_text(address), port))
+    number = sock.connect_ex((TEXTS[address], port))
     if number != _UNDER_WAY and number != 0:
         sock.close()
         client.dial_failed(number, "connect()")

@@ -6,8 +6,9 @@ would send whatever address it has by then.
 
 import socket
 
-from gateway.net.sockets import Socket, host_text
+from gateway.net.sockets import Socket
 from gateway.policy.egress import Egress
+from gateway.session.texts import TEXTS
 
 _SOCKET, _BINDTODEVICE = int(socket.SOL_SOCKET), int(socket.SO_BINDTODEVICE)
 _BINDTOIFINDEX = 62
@@ -32,4 +33,4 @@ def bind_to(sock: Socket | socket.socket, egress: Egress) -> None:
     else:  # index 0 would mean any device
         sock.setsockopt(_SOCKET, _BINDTODEVICE, egress.device.encode())
     sock.setsockopt(_IP, _BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((host_text(egress.source), 0))
+    sock.bind((TEXTS[egress.source], 0))

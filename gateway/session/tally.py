@@ -5,6 +5,7 @@ Whoever wants to know reads them from outside, a few times a second; nothing her
 
 from typing import TYPE_CHECKING
 
+from gateway.policy.decision import Decision
 from gateway.session.record import Result
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Use:
 
 class Uses(dict[str, Use]):
     """The uses of the lines by their labels; ``""`` stands for requests that no line matched."""
+
+    def of(self, decision: Decision | None) -> Use:
+        """That of the line that decided, if one did."""
+        rule = None if decision is None else decision.rule
+        return self["" if rule is None else rule.label]
 
     def __missing__(self, label: str) -> Use:
         use = self[label] = Use()

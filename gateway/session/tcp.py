@@ -9,7 +9,6 @@ import enum
 import errno
 import os
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from types import MappingProxyType
 
 from gateway.address import Address, Endpoint, Name, canonical_host, parse_address, plain
@@ -23,6 +22,7 @@ from gateway.session.context import Context
 from gateway.session.ports import Actions
 from gateway.session.record import Record, Result, escape
 from gateway.session.tally import Use
+from gateway.session.texts import TEXTS
 from gateway.wire import express
 from gateway.wire.constants import ERRNO_TO_REPLY, Command, Method, Protocol, Reply4, Reply5
 from gateway.wire.events import (
@@ -82,9 +82,6 @@ WAITING_FOR = MappingProxyType(
 _new = tuple.__new__
 """``_new(Kind, (...))`` is ``Kind(...)`` for a named tuple, less a Python call; used once a connection each."""
 
-_text = lru_cache(maxsize=1024)(str)
-"""An address as text; the same few come again and again."""
-
 _CHOOSE = {method: MethodChosen(method) for method in (Method.NONE, Method.PASSWORD, Method.UNACCEPTABLE)}
 _CONNECT = Command.CONNECT
 _PERMIT, _RESOLVE = Verdict.PERMIT, Verdict.RESOLVE
@@ -134,7 +131,7 @@ class Session:
         self.state = _NEGOTIATING
         self._source_address = source
         #: the same as text, which each line has
-        self._source = _text(source)
+        self._source = TEXTS[source]
         self._context = context
         self._actions = actions
         #: None while `gateway.wire.express` recognises every message
@@ -259,7 +256,7 @@ class Session:
         actions = self._actions
         if self._permitted is not None:
             self._decision = self._permitted[remote]
-            self._address = _text(remote)
+            self._address = TEXTS[remote]
         else:
             self._address = self._host
         self._egress = egress
@@ -321,7 +318,7 @@ class Session:
         if self.state is not _RELAYING:
             raise self._out_of_turn("ended")
         self._enter(_ENDED)
-        use = self.use
+        use = self._context.uses.of(self._decision)
         use.relays += 1
         use.sent += sent
         use.received += received
@@ -487,7 +484,7 @@ class Session:
             return
         if isinstance(host, Address):
             host = plain(host)
-            self._host = _text(host)
+            self._host = TEXTS[host]
         else:
             self._host = host
         context = self._context
@@ -663,8 +660,7 @@ class Session:
     @property
     def use(self) -> Use:
         """What is counted of the line that decided."""
-        decision = self._decision
-        return self._context.uses["" if decision is None or decision[1] is None else decision[1].label]
+        return self._context.uses.of(self._decision)
 
     # Words
 

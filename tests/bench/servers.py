@@ -123,6 +123,9 @@ access = "{folder}/sockd.conf"
 [sockd]
 workers = 0
 
+[control]
+socket = "{folder}/control.sock"
+
 [log]
 classic = "{folder}/sockd.log"
 json = "{folder}/sockd.json"

@@ -117,7 +117,7 @@ def test_sessions_are_listed_by_filter_sorted_and_limited(daemon: Sockd, target:
         assert (clients(few), done["matched"]) == (names[:-6:-1], 24)
         assert {row["worker"] for row in rows} == {1, 2}
         assert {row["state"] for row in rows} == {"relaying"}
-        cases = (
+        cases: tuple[tuple[dict[str, str], list[str]], ...] = (
             ({"user": "fred"}, names[1::2]),
             ({"source": "127.0.0.2"}, names[::3]),
             ({"source": "127.0.0.0/30"}, names),
@@ -377,7 +377,9 @@ def test_nothing_is_lost_between_two_files_when_both_logs_are_moved_again_and_ag
             for name in ("sockd.log", "sockd.json"):
                 (daemon.folder / name).rename(daemon.folder / f"{name}.{turn}")
             os.kill(daemon.pid, signal.SIGUSR1)
-            assert eventually(lambda: (daemon.folder / "sockd.log").exists() and (daemon.folder / "sockd.json").exists())
+            assert eventually(
+                lambda: (daemon.folder / "sockd.log").exists() and (daemon.folder / "sockd.json").exists()
+            )
             daemon.wait_log("logs are opened anew")
             for _ in range(3):
                 assert crowd.newcomer_served()

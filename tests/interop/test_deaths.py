@@ -51,7 +51,9 @@ def kill(daemon: Sockd, *names: str) -> dict[str, int]:
 def is_whole(daemon: Sockd, dead: dict[str, int]) -> bool:
     """Whether everybody runs, and none of the dead."""
     now = pids(daemon)
-    return now.keys() == {"gateway", "worker 2", *NAMES} and all(now.values()) and not {*dead.values()} & {*now.values()}
+    return (
+        now.keys() == {"gateway", "worker 2", *NAMES} and all(now.values()) and not {*dead.values()} & {*now.values()}
+    )
 
 
 def serves(port: int, target: Peer, host: str = "127.0.0.1") -> bool:
@@ -145,7 +147,7 @@ def test_without_any_warden_all_goes_on_but_what_needs_one_and_that_is_said(daem
 
 @needs_root
 @pytest.mark.parametrize("name", NAMES)
-def test_a_process_that_is_stopped_holds_nobody_up(daemon: Sockd, target: Peer, name: str) -> None:
+def test_a_process_that_is_stopped_holds_nobody_up(daemon: Sockd, name: str) -> None:
     """SIGSTOP: sessions of others go on, and who asks whether all is well has an answer."""
     victim = pids(daemon)[name]
     with Crowd(daemon.port, 20, pace=0.05, newcomers=False) as crowd:
@@ -218,7 +220,9 @@ def test_a_killed_daemon_of_the_background_is_started_again_over_its_pid_file(tm
     with closed_port() as port:
         pass
     pidfile = tmp_path / "sockd.pid"
-    path = str(write_files(tmp_path, LOOPBACK, settings={"internal": {"port": port}, "sockd": {"pidfile": str(pidfile)}}))
+    path = str(
+        write_files(tmp_path, LOOPBACK, settings={"internal": {"port": port}, "sockd": {"pidfile": str(pidfile)}})
+    )
     assert run_sockd("-f", path).returncode == 0
     first = int(pidfile.read_text())
     session = os.getsid(first)

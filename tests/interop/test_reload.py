@@ -1,4 +1,4 @@
-"""Files that change while the daemon runs: who is connected stays, who asks next meets the new rules, mistakes do nothing.
+"""Files that change while the daemon runs: who is connected stays, who asks next meets the new rules.
 
 A reload is asked for by SIGHUP or by the control socket. What it refuses it says there and in the log, and all is as it
 was before.
@@ -375,14 +375,17 @@ def test_a_worker_that_starts_during_reloads_does_not_go_on_with_old_rules(tmp_p
 
 
 def test_what_a_client_is_asked_between_greeting_and_request_is_of_the_new_files(tmp_path: Path) -> None:
-    with sockd(tmp_path, passwords={"fred": "old"}, workers=1) as daemon, Peer(echo, SPECIAL) as special:
-        with Wire(daemon.port) as wire:
-            wire.send(b"\x05\x01\x00")
-            assert wire.read(2) == b"\x05\x00"
-            (tmp_path / "sockd.conf").write_text(rules_of(1))
-            by_socket(daemon)
-            wire.send(b"\x05\x01\x00\x01" + socket.inet_aton(SPECIAL) + special.port.to_bytes(2, "big"))
-            assert wire.read(2) == bytes([5, NOT_ALLOWED])
+    with (
+        sockd(tmp_path, passwords={"fred": "old"}) as daemon,
+        Peer(echo, SPECIAL) as special,
+        Wire(daemon.port) as wire,
+    ):
+        wire.send(b"\x05\x01\x00")
+        assert wire.read(2) == b"\x05\x00"
+        (tmp_path / "sockd.conf").write_text(rules_of(1))
+        by_socket(daemon)
+        wire.send(b"\x05\x01\x00\x01" + socket.inet_aton(SPECIAL) + special.port.to_bytes(2, "big"))
+        assert wire.read(2) == bytes([5, NOT_ALLOWED])
 
 
 def test_the_hash_of_the_files_changes_with_any_of_them_and_only_then(tmp_path: Path) -> None:

@@ -2,20 +2,32 @@
 
 import argparse
 import re
+import typing
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import gateway
 from gateway.address import parse_address
 from gateway.cli.sockctl import COMMANDS, make_parser
+from gateway.cli.top.sorting import Sort
+from gateway.cli.top.table import COLUMNS, layout
 from gateway.config.settings import ControlSettings, MetricsSettings
 from gateway.control import protocol
+from gateway.control.metrics import exposition
+from gateway.daemon import children, messages, restart, seat, supervisor
 from gateway.daemon.answers import KILLED
 from gateway.daemon.messages import MAX_LISTENERS
+from gateway.daemon.warden import KEPT
+from gateway.net.shell import MAX_RUNNING
 from gateway.netlink.desired import MOST_NETWORKS
 from gateway.policy import access, router
 from gateway.session.record import Record
-from gateway.system.title import short_name
+from gateway.session.tcp import State
+from gateway.system.privileges import CAPABILITIES
+from gateway.system.sandbox import PROFILES, Family, Kind
+from gateway.system.title import NAME_BYTES, short_name
 from gateway.uplink.facts import Facts
 from gateway.uplink.health import Health, Thresholds
 from tests.repo.test_layers import LAYERS
@@ -171,15 +183,105 @@ def test_the_socket_of_the_settings_is_the_one_of_the_pages() -> None:
 
 
 def test_the_processes_are_called_as_they_are() -> None:
-    text = manual_text("sockd.8")
-    for name in ("warden", "worker 1"):
-        assert short_name(name) in text
+    for page in (manual_text("sockd.8"), manual_text("design.7")):
+        for name in ("gateway", "warden", "watcher", "helper", "worker 1"):
+            assert f"sockd: {name}" in page
     assert short_name("worker 10") == "sockd: worker10"
-    assert "worker10" in text
+    assert "worker10" in manual_text("sockd.8")
+    assert f"{NAME_BYTES} bytes of the name" in manual_text("sockd.8")
+
+
+def test_the_times_of_processes_are_those_that_are_held() -> None:
+    text = plain(manual_text("sockd.8"))
+    first, last = children.FIRST_DELAY, children.LAST_DELAY
+    assert f"another after {first:g} seconds; that delay is doubled each time, up to {last:g} seconds" in text
+    assert f"does not begin its work within {supervisor.START_SECONDS:g} seconds" in text
+    assert f"has not ended after {children.STOP_SECONDS:g} seconds is killed" in text
+    assert f"did not take over the new ones within {supervisor.SWAP_SECONDS:g} seconds" in text
+    assert f"does not answer , after {seat.ANSWER_SECONDS:g} seconds" in text
+    assert supervisor.LOAD_SECONDS == 60
+    assert "can not load them within a minute" in text
+
+
+def test_the_wardens_keep_the_capabilities_that_are_told() -> None:
+    kept = {CAPABILITIES[number].upper() for number in KEPT}
+    for text in (section("sockd.8", ".SH SECURITY", ".SH EXAMPLES"), section("design.7", ".SS Privileges", ".SS ")):
+        assert set(re.findall(r"CAP_\w+", text)) == kept
+    told = section("sockctl.8", ".SH STATUS", ".SH SESSIONS")
+    assert ",".join(CAPABILITIES[number].removeprefix("cap_") for number in sorted(KEPT)) in told
+
+
+def test_what_the_processes_may_do_is_told_as_it_is_held() -> None:
+    text = plain(section("sockd.8", ".SH SECURITY", ".SH EXAMPLES"))
+    runs = {kind for kind, profile in PROFILES.items() if "execve" in " ".join(profile.calls)}
+    assert runs == {Kind.SUPERVISOR, Kind.HELPER}
+    assert "Only the supervisor and the helper can run programs" in text
+    assert [kind for kind, profile in PROFILES.items() if Family.ROUTE not in profile.families] == [Kind.WORKER]
+    assert "Workers can not use netlink" in text
+    assert all(place in text for place in PROFILES[Kind.HELPER].writable)
+    assert PROFILES[Kind.WORKER].writable == ("/dev/null",)
+
+
+def test_commands_are_as_many_at_a_time_as_is_told() -> None:
+    assert f"At most {MAX_RUNNING} run at a time" in manual_text("sockd.8")
+    assert f"while {MAX_RUNNING} commands are running" in manual_text("sockd.conf.5")
+
+
+def test_the_settings_that_count_from_the_next_start_on_are_listed() -> None:
+    listed = re.findall(r"^(\[\w+\])\t(.+)$", section("gateway.toml.5", ".SH RELOAD", ".SH "), re.MULTILINE)
+    assert [f"{table} {key}" for table, keys in listed for key in keys.split(", ")] == [
+        fixed.key for fixed in restart.FIXED
+    ]
+
+
+def test_every_message_of_the_processes_is_in_the_table() -> None:
+    text = section("design.7", ".SS What they tell one another", ".SS ")
+    (table,) = re.findall(r"^\.TS\n.*\.\n.*\n((?:.*\n)*?)\.TE$", text, re.MULTILINE)
+    rows = [row.split("\t") for row in table.splitlines()]
+    told = {word for *_, what in rows for word in re.findall(r"[A-Z]\w+", what)}
+    assert told == {kind.__name__ for kind in typing.get_args(messages.Message)}
+    for question, answer in messages.ANSWERS.items():
+        assert any(f"{question.__name__}, by {answer.__name__}" in what for *_, what in rows)
+
+
+def report() -> protocol.Report:
+    """Of a daemon with a process and an uplink."""
+    process = protocol.Process("worker 1", 1, 0, (), (), True, "on", "ABI 7")
+    uplink = protocol.UplinkRow("wan1", "wan1", "up", ("192.0.2.10",), "link is up")
+    time = "2026-11-22T04:17:32Z"
+    return protocol.Report(
+        "1", 1, time, time, "0" * 64, "/etc/gateway.toml", True, False, (), protocol.Totals(), (process,), (uplink,)
+    )
+
+
+def test_every_metric_is_listed() -> None:
+    text = exposition(report(), [protocol.RuleUse("sockd.conf:1", "", 1, 0, 0, "2026-11-22T04:17:32Z")]).decode()
+    served = set(re.findall(r"^(gateway_\w+)", text, re.MULTILINE))
+    assert set(re.findall(r"^(gateway_\w+)", command_section("metrics"), re.MULTILINE)) == served
+
+
+def test_the_columns_and_orders_of_top_are_listed() -> None:
+    text = plain(command_section("top"))
+    assert [column.title for column in COLUMNS if f" {column.title}" not in text] == []
+    assert ", ".join(sort.value for sort in Sort).partition(", bytes")[0] in text.replace(" ,", ",")
+    (width,) = map(int, re.findall(r"at (\d+) columns", text))
+    assert len(layout(width)) == len(COLUMNS) > len(layout(width - 1))
+
+
+def test_every_state_of_a_session_is_listed() -> None:
+    text = command_section("sessions")
+    assert [state.name for state in State if state.name.lower() not in text] == ["ENDED"]
+
+
+def test_the_completions_are_where_the_page_says() -> None:
+    folder = Path(gateway.__file__).parent / "completion"
+    listed = re.findall(r"^(\S+)\t/usr/share/", section("sockctl.8", ".SH COMPLETION", ".SH "), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def test_the_layers_are_those_that_are_held() -> None:
-    (table,) = re.findall(r"^\.TS\n.*\.\n((?:.*\n)*?)\.TE$", manual_text("design.7"), re.MULTILINE)
+    text = section("design.7", ".SH LAYERS", ".SH ")
+    (table,) = re.findall(r"^\.TS\n.*\.\n((?:.*\n)*?)\.TE$", text, re.MULTILINE)
     found: dict[str, int] = {}
     layer = 0
     for number, rooms, *_ in (row.split("\t") for row in table.splitlines() if "\t" in row):

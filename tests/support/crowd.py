@@ -1,8 +1,9 @@
-"""Many clients at once and their target, in a thread of the test's process: each moves data both ways, slowly, for long.
+"""Many clients at once and their target, in a thread of the test's process: each moves data both ways, slowly.
 
-What goes up and what comes down are different bytes of every session and every round, and each end compares every one of
-them. The load is bounded: a session says its next piece some time after the answer to the one before. Beside those that
-stay, newcomers come, do one round and go, all the time. Nothing is asserted here; what went wrong is in ``faults``.
+What goes up and what comes down are different bytes of every session and every round, and each end compares every one
+of them. The load is bounded: a session says its next piece some time after the answer to the one before. Beside those
+that stay, newcomers come, do one round and go, all the time. Nothing is asserted here; what went wrong is in
+``faults``.
 """
 
 import asyncio
@@ -65,9 +66,14 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._loop is not None and self._over is not None:
-            self._loop.call_soon_threadsafe(self._over.set)
+        self.leave()
         self._thread.join()
+
+    def leave(self) -> None:
+        """Have all of them end, in order, whenever their next piece would be due."""
+        if self._loop is not None and self._over is not None:
+            with suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._over.set)
 
     def goes_on(self, within: float = ANSWER_SECONDS) -> bool:
         """Whether every session that is not lost has a piece answered that it had not when this was called."""
@@ -173,9 +179,7 @@ class Crowd:
             raise
         return reader, writer
 
-    async def _round(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, turn: int
-    ) -> None:
+    async def _round(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, turn: int) -> None:
         async with asyncio.timeout(ANSWER_SECONDS):
             writer.write(piece(number, turn, _UP))
             await writer.drain()

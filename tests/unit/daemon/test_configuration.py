@@ -6,7 +6,8 @@ import pytest
 
 from gateway.address import parse_address
 from gateway.config.rules import AddressPattern, Dialect
-from gateway.daemon.configuration import Configuration, load
+from gateway.daemon.configuration import Configuration, load, reproduce
+from gateway.daemon.host import Texts, decode_texts
 from gateway.errors import ConfigError
 from gateway.policy.decision import Result
 from tests.support.daemon import password_entry
@@ -193,10 +194,52 @@ def test_an_inside_interface_that_is_not_there_is_a_doubt_of_a_single_homed_serv
     assert len(found.warnings) == count
 
 
-def test_the_control_socket_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        pytest.param("control.sock", "{folder}/control.sock", id="beside the settings"),
+        pytest.param("/run/sockd/here.sock", "/run/sockd/here.sock", id="elsewhere"),
+        pytest.param("", "", id="none"),
+    ],
+)
+def test_the_control_socket_is_found_from_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, found: str
+) -> None:
     """A daemon leaves the folder in which it was started, and removes it there in the end."""
-    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[control]\nsocket = 'control.sock'\n")
-    monkeypatch.chdir(tmp_path)
-    assert load("gateway.toml", silent).settings.control.socket == f"{tmp_path}/control.sock"
-    write(tmp_path, "[files]\naccess = 'sockd.conf'\n[control]\nsocket = ''\n")
-    assert load("gateway.toml", silent).settings.control.socket == ""
+    path = write(tmp_path, f"[files]\naccess = 'sockd.conf'\n[control]\nsocket = '{written}'\n")
+    monkeypatch.chdir("/")
+    assert load(path, silent).settings.control.socket == found.format(folder=tmp_path)
+
+
+# Made again from what was read
+
+
+def test_from_the_same_texts_another_process_makes_the_same(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("fred\n")
+    access = f"permit *={tmp_path}/users 10.0.0.0 255.0.0.0\ndeny ALL ALL : echo %u\n"
+    path = write(tmp_path, WITH_PASSWORDS, access, password_entry("fred", "geheim"))
+    first = load(path, silent)
+    for name in ("gateway.toml", "sockd.conf", "passwords", "users"):
+        (tmp_path / name).unlink()
+    second = reproduce(decode_texts(first.texts.encode()), silent)
+    assert (second.settings, second.access, second.texts) == (first.settings, first.access, first.texts)
+    assert second.passwords is not None
+    assert second.passwords.verify(b"fred", b"geheim")
+    for user, result in (("fred", Result.PERMIT), ("julie", Result.DENY)):
+        asked = question("10.1.2.3", "203.0.113.1", user=user)
+        assert first.policy.decide(asked).result is second.policy.decide(asked).result is result
+
+
+def test_the_passwords_are_among_the_secrets_and_nothing_else_is(tmp_path: Path) -> None:
+    found = load(write(tmp_path, WITH_PASSWORDS, passwords=password_entry("fred", "geheim")), silent).texts
+    assert found.secret == (str(tmp_path / "passwords"),)
+    assert found.path == str(tmp_path / "gateway.toml")
+    assert set(found.files) == {str(tmp_path / name) for name in ("gateway.toml", "sockd.conf", "passwords")}
+
+
+def test_texts_with_a_mistake_are_refused_wherever_they_are_read(tmp_path: Path) -> None:
+    texts = load(write(tmp_path), silent).texts
+    access = str(tmp_path / "sockd.conf")
+    with pytest.raises(ConfigError) as caught:
+        reproduce(Texts(texts.path, {**texts.files, access: "permt ALL ALL\n"}), silent)
+    assert str(caught.value.problems[0]).startswith(f"{access}:1")

@@ -23,7 +23,6 @@ from gateway.daemon.messages import (
     MAY_SAY,
     Change,
     End,
-    Found,
     ListenAddress,
     Load,
     Message,
@@ -301,16 +300,6 @@ def test_a_message_that_the_receiver_would_cut_is_not_sent(ends: Channel, more: 
         send(theirs, sized(MAX_BYTES + more), [sock.fileno()])
     with pytest.raises(BlockingIOError):
         receive(mine)
-
-
-def test_an_answer_of_many_sessions_with_the_longest_names_fits_into_messages(ends: Channel) -> None:
-    """As many rows as `gateway.daemon.answers` puts into one, each with what a client may write at most."""
-    mine, theirs = ends
-    longest = "\x01" * 255
-    row = Live("x" * 40, 99, "relaying", longest, "SOCKS5", "connect", longest, longest, "2001:db8::1", 65535,
-               "2001:db8::2", "wan1", "sockd.conf:65535", 2**63, 2**63, 1e9)  # fmt: skip
-    send(theirs, Found(1, (row,) * 100))
-    assert heard(mine) == Found(1, (row,) * 100)
 
 
 # Descriptors

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.command import CODES, LENGTH_LIMIT, CommandRefused, Substitutions, expand, sanitised
+from gateway.policy.command import CODES, LENGTH_LIMIT, CommandRefused, Job, Substitutions, expand, sanitised
 
 VALUES = Substitutions(
     client_name="pc7.example.com",
@@ -106,3 +106,10 @@ def test_a_command_without_letters_and_digits_is_refused(template: str) -> None:
 
 def test_what_was_expanded_counts_as_letters() -> None:
     assert expand("%u", VALUES) == "fred"
+
+
+def test_a_job_has_its_line_and_values_so_that_its_words_can_be_taken_from_the_file() -> None:
+    template = "echo %u %Z"
+    job = Job("sockd.conf:17", VALUES, expand(template, VALUES))
+    assert job.origin == "sockd.conf:17"
+    assert job.command == expand(template, job.values) == "echo fred www.example.net"

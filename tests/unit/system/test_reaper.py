@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 from gateway.system.reaper import become_reaper, go_on_when_orphaned, reap_orphans
 from tests.support.forked import forked
@@ -125,11 +126,14 @@ def test_one_that_is_stopped_goes_on_when_its_parent_dies_if_it_said_so() -> Non
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0]
 
+    def is_stopped(pid: int) -> bool:
+        return state(pid) == "T"
+
     def work() -> tuple[str, int]:
         become_reaper()
         pairs = [stopped_below(before) for before in (lambda: None, go_on_when_orphaned)]
         for parent, pid in pairs:
-            assert eventually(lambda pid=pid: state(pid) == "T")
+            assert eventually(partial(is_stopped, pid))
             os.kill(parent, signal.SIGKILL)
             os.waitpid(parent, 0)
         (_, without), (_, with_it) = pairs

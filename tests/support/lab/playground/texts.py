@@ -19,7 +19,11 @@ PICTURE = f"""\
 _HTTP = f"curl --proxy http://{PROXY}:1080 --proxytunnel"
 _SOCKS = f"curl --proxy socks5h://{PROXY}:1080"
 _OPS = f"curl --proxy socks5h://ops:ops@{PROXY}:1080"
-_EXPLAIN = "lab on gateway sockctl explain -f gateway.toml --from"
+_CTL = "lab on gateway sockctl"
+_EXPLAIN = f"{_CTL} explain -s control.sock --from"
+_SLOWLY = (
+    f"curl -s -o /dev/null --limit-rate 1M --proxy socks4://fred@{PROXY}:1080 http://{TARGET_B}/bytes?n=9999999999 &"
+)
 
 # What is typed, and what it shows.
 _TRY = (
@@ -32,17 +36,25 @@ _TRY = (
     (f"{_HTTP} http://{TARGET_B}/", "HTTP CONNECT"),
     (f"curl --interface {SECOND_CLIENT} --proxy socks5h://{PROXY}:1080 telnet://{TARGET_A}:7", "refused by sockd.conf"),
     (f"{_EXPLAIN} 10.1.0.3 --to {TARGET_A}:7", "which line it was"),
-    ("lab on gateway sockctl routes -f gateway.toml", "the uplinks, and what goes where"),
+    (f"{_CTL} routes -f gateway.toml", "the uplinks, and what goes where"),
+    (f"{_CTL} status -f gateway.toml", "its processes, and what each may still do"),
+    (_SLOWLY, "a session that lasts"),
+    ("ps axf | grep '[s]ockd: '", "what each process does"),
+    (f"{_CTL} top -f gateway.toml", "live; h shows its keys, q ends it"),
+    (f"{_CTL} tail -f gateway.toml &", "a line for each session that ends, from now on"),
+    (f"{_CTL} kill --user fred -f gateway.toml", "ends it"),
+    (f"sed -i s/permit/permitt/ sockd.conf; {_CTL} reload -f gateway.toml", "refused, and nothing changes"),
+    (f"sed -i s/permitt/permit/ sockd.conf; {_CTL} reload -f gateway.toml", "edit the files, then this"),
     ("lab pull wan1", "a cable out: addresses by wan2 now; names not yet, see sockd(8)"),
     (f"{_EXPLAIN} 10.1.0.2 --to {TARGET_A}:80", "by which way out, and why"),
     ("lab restore wan1", "preferred again when it has worked for 10 s"),
     ("lab mute wan1; sleep 6; lab log -n 1; lab unmute wan1", "silence: only the probes notice it"),
     ("lab pull wan2", "ops is refused now; then: lab restore wan2"),
     ("lab log", "what sockd wrote of all that"),
-    ("lab on gateway sockctl check gateway.toml", "its files, checked; edit them, then: lab restart"),
+    (f"{_CTL} check gateway.toml", "its files, checked, without the daemon"),
     (f"lab on outside curl -m 2 --proxy socks5h://{WAN1}:1080 http://{TARGET_A}/", "nothing listens outside"),
     ("lab on gateway sysctl net.ipv4.ip_forward", "0: it forwards nothing"),
     ("lab help", "every command of the lab"),
 )
 
-THINGS_TO_TRY = "You are inside. Things to try:\n" + "\n".join(f"  {typed:<84}# {shows}" for typed, shows in _TRY)
+THINGS_TO_TRY = "You are inside. Things to try:\n" + "\n".join(f"  {typed:<83} # {shows}" for typed, shows in _TRY)
