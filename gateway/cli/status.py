@@ -65,7 +65,8 @@ def _daemon(report: Report, now: datetime) -> Iterator[str]:
         f"configuration {short_hash(report.configuration)} by {visible(report.path)}, "
         f"loaded {report.loaded}{_ago(report.loaded, now)}"
     )
-    yield f"listening on {', '.join(report.listening) or 'no address yet'}"
+    nowhere = "nothing: it is draining" if report.draining else "no address yet"
+    yield f"listening on {', '.join(report.listening) or nowhere}"
     if report.draining:
         yield f"DRAINING: nobody is accepted, {counted(report.totals.sessions, 'session')} left"
 

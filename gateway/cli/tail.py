@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them until it is interrupted; 1 when the daemon ends first."""
+    """Print them until it is interrupted; 0 when the daemon ends in order, 1 when the connection to it breaks."""
 
     def work(client: ControlClient) -> int:
         for row in client.rows(Tail(filter_of(arguments))):

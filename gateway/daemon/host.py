@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -183,6 +183,11 @@ def signature(path: str) -> Signature:
 
 def _signature_of(status: os.stat_result) -> Signature:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def folders(paths: Iterable[str]) -> tuple[str, ...]:
+    """Where these files lie, behind symbolic links; they are replaced by others of the same name."""
+    return tuple(dict.fromkeys(os.path.dirname(os.path.realpath(path)) for path in paths))
 
 
 def user_files(report: Callable[[str], None], host: Host | None = None) -> UserFiles:

@@ -10,7 +10,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -229,7 +229,7 @@ Message = (
 MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
     {
         "warden": (Ready, Opened, Applied),
-        "watcher": (Ready, Networks, Apply, Loaded, Swapped),
+        "watcher": (Ready, Networks, Apply),
         "helper": (Ready, Loaded, Swapped),
         "worker": (Ready, Loaded, Swapped, Found, Killed),
     }
@@ -240,6 +240,9 @@ ANSWERS: MappingProxyType[type[Struct], type[Struct]] = MappingProxyType(
     {Load: Loaded, Swap: Swapped, Inquire: Found, Kill: Killed}
 )
 """What a question with a number is answered by."""
+
+_INT = 4
+"""Bytes of a descriptor in a message."""
 
 _messages: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message)
 
@@ -281,7 +284,10 @@ def receive(end: socket.socket) -> Received | None:
     Raises OSError, EMFILE when there was no room for all of the descriptors and EPROTO for what is no message: then no
     descriptor is kept.
     """
-    data, descriptors, flags, _ = socket.recv_fds(end, MAX_BYTES, MAX_LISTENERS)
+    # Not socket.recv_fds(): what it gives is inherited by the commands of sockd.conf.
+    room = socket.CMSG_LEN(MAX_LISTENERS * _INT)
+    data, ancillary, flags, _ = end.recvmsg(MAX_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors = list(_passed(ancillary))
     fault = errno.EMFILE if flags & socket.MSG_CTRUNC else 0
     message = None
     if not data and not _has_gone(end):
@@ -294,6 +300,13 @@ def receive(end: socket.socket) -> Received | None:
         close_all(descriptors)
         raise OSError(fault, os.strerror(fault))
     return None if message is None else Received(message, descriptors)
+
+
+def _passed(ancillary: Iterable[tuple[int, int, bytes]]) -> Iterator[int]:
+    """The descriptors; of an array that the kernel has cut the whole ones count."""
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            yield from memoryview(content)[: len(content) // _INT * _INT].cast("i")
 
 
 def _has_gone(end: socket.socket) -> bool:

@@ -38,7 +38,7 @@ ANSWER_SECONDS = 5.0
 """How long a warden may take to open something."""
 
 CLEAR_SECONDS = 10.0
-APPLY_SECONDS = 30.0
+APPLY_SECONDS = 10.0
 """How long it may take to change the routing: nobody waits for it, but it must not be left undone."""
 
 END_SECONDS = 1.0

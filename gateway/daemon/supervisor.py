@@ -30,6 +30,7 @@ from gateway.daemon.configuration import Configuration, load
 from gateway.daemon.counters import Block, Counter, Slots, total
 from gateway.daemon.gathering import Gathering, Gatherings
 from gateway.daemon.helper import run_helper
+from gateway.daemon.host import folders
 from gateway.daemon.listeners import Listeners
 from gateway.daemon.messages import MAY_SAY, Message, Orders, close_all, receive, send
 from gateway.daemon.network import network_of, written_words
@@ -42,6 +43,7 @@ from gateway.daemon.tailing import Tailing
 from gateway.daemon.titles import gateway_words
 from gateway.daemon.watcher import run_watcher
 from gateway.errors import GatewayError, StartError
+from gateway.policy.egress import Standing
 from gateway.system.detach import Starting
 from gateway.system.journal import Journal
 from gateway.system.notify import Notifier
@@ -222,8 +224,7 @@ class Supervisor:
         drop(self._start_values.account)
         paths = [path for path in file_targets(self.ruling.configuration.settings.log) if path]
         control = self.ruling.configuration.settings.control.socket
-        folders = {os.path.dirname(os.path.realpath(path)) for path in (*paths, control) if path}
-        self._confinement = confine(Kind.SUPERVISOR, (), tuple(folders))
+        self._confinement = confine(Kind.SUPERVISOR, (), folders(filter(None, (*paths, control))))
         self._seat.may_fork = not self._start_values.privileged
         self._listeners.opener = self._opened_by_warden
         for text in confinement_troubles("this host", self._confinement):
@@ -625,9 +626,17 @@ class Supervisor:
     def _loaded(self, path: str) -> Configuration:
         """Read and checked. Raises GatewayError."""
         try:
-            return load(path, self._journal.trouble, self._seat.reading)
+            return load(path, self._journal.trouble, self._reading)
         except OSError as error:
             raise StartError(f"the files can not be read: {error.strerror}") from None
+
+    def _reading(self, path: str, flags: int) -> int:
+        """As `gateway.config.source.Opener`. Raises OSError."""
+        try:
+            return self._seat.reading(path, flags)
+        except PermissionError as error:
+            why = "Permission denied; files in a folder that sockd did not know at its start are read at its next one"
+            raise PermissionError(error.errno, why) from None
 
     def _prepare(self, new: Configuration, slots: tuple[int, ...]) -> list[Child]:
         """Everybody makes himself ready; who has. Raises GatewayError."""
@@ -710,6 +719,9 @@ class Supervisor:
         if self._refused:
             yield self._refused
         yield from self._listeners.failures
+        for uplink in self.network.uplinks:
+            if uplink.standing is Standing.DOWN:
+                yield f"uplink {uplink.name} is down: {uplink.cause}"
         yield from confinement_troubles("this host", self._confinement)
         for child in self._children.all:
             if not child.pid:
@@ -748,7 +760,9 @@ class Supervisor:
     def _is_drained(self) -> bool:
         now = time.monotonic()
         if self._drain_until is not None and now >= self._drain_until:
-            self._journal.line(f"drained -- time is up, {total(self.board, Counter.SESSIONS)} sessions are ended")
+            sessions = total(self.board, Counter.SESSIONS)
+            left = "1 session is" if sessions == 1 else f"{sessions} sessions are"
+            self._journal.line(f"drained -- time is up, {left} ended")
             return True
         if self._drained_since is not None and now >= self._drained_since + QUIET_SECONDS:
             self._journal.line("drained -- the last session has ended")

@@ -1,4 +1,4 @@
-"""What the supervisor's title says: the sums of the workers, and the uplinks."""
+"""What the titles of supervisor and watcher say: the sums of the workers, and the uplinks."""
 
 from collections.abc import Iterable
 

@@ -11,12 +11,13 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.address import Endpoint
+from gateway.daemon.host import folders
 from gateway.daemon.messages import (
     Applied,
     Apply,
@@ -65,16 +66,12 @@ class Post:
     @property
     def readable(self) -> tuple[str, ...]:
         """The folders of the files: they are replaced by others of the same name."""
-        return _folders(self.files)
+        return folders(self.files)
 
     @property
     def writable(self) -> tuple[str, ...]:
         """The folders of the logs."""
-        return _folders(self.logs)
-
-
-def _folders(paths: Iterable[str]) -> tuple[str, ...]:
-    return tuple({os.path.dirname(os.path.realpath(path)) for path in paths})
+        return folders(self.logs)
 
 
 class Permits:

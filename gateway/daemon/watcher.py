@@ -366,7 +366,7 @@ async def until(ended: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
-            working.result()  # the supervisor says so and starts another warden
+            working.result()  # the supervisor says so and starts another watcher
     finally:
         working.cancel()
         ending.cancel()

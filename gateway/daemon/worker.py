@@ -18,6 +18,7 @@ from gateway.daemon.adoption import Adoption, Chosen
 from gateway.daemon.answers import Answers
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import Block, by_label
+from gateway.daemon.host import folders
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import (
     End,
@@ -295,6 +296,7 @@ class Worker:
             else:
                 sock = socket.socket(fileno=descriptor)
                 self._listeners[number] = Listener(self._poller, self._runner, sock), sock
+        self._sampler.write()  # whoever drains the daemon looks at the numbers next
 
     def _know(self, network: Network) -> None:
         """The host's addresses and uplinks are these now."""
@@ -352,7 +354,7 @@ def run_worker(chosen: Chosen, journal: Journal, post: Post, channel: socket.soc
 
     Its orders come by ``channel``, which ends when the supervisor does; with the first ones it is ready.
     """
-    confinement = confine(Kind.WORKER)
+    confinement = confine(Kind.WORKER, folders(chosen.configuration.texts.signatures))
     # See gateway.net.lookup: no name is ever completed from the search list.
     os.environ["LOCALDOMAIN"] = ""
     loop = PathLoop(Poller())

@@ -35,6 +35,7 @@ _RESET = select.EPOLLERR | select.EPOLLHUP
 _RDHUP = select.EPOLLRDHUP
 _TARGET_SPOKE = select.EPOLLIN | select.EPOLLPRI | _RESET
 _NEGOTIATING = State.NEGOTIATING
+_DECIDED = frozenset({State.ASKING_IDENT, State.DIALING, State.RELAYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +181,10 @@ class Runner:
         return len(ends)
 
     def denied_by(self, context: Context) -> Iterator[tuple[Running, str]]:
-        """The relays that other rules would not let be, and why."""
-        for relay in self._relays():
-            reason = relay.session.refusal_by(context)
-            if reason:
-                yield Running(relay.session, relay.client.count, relay.target.count, relay.cut), reason
+        """The sessions that other rules would not let be, and why; who was not decided about will meet those rules."""
+        for running in self.running():
+            if running.session.state in _DECIDED and (reason := running.session.refusal_by(context)):
+                yield running, reason
 
     def make_room(self) -> bool:
         """Whether one more client can be served; when all places are taken the slowest client loses its own.

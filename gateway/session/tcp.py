@@ -340,8 +340,8 @@ class Session:
     # Looks at it from outside
 
     def adopt(self, context: Context) -> None:
-        """The rules are others now: who has not made a request that was decided yet meets the new ones."""
-        if self.state in (_NEGOTIATING, _CHECKING):
+        """The rules are others now: who has not made a request that was decided for good meets the new ones."""
+        if self.state in (_NEGOTIATING, _CHECKING, _RESOLVING):
             self._context = context
 
     def snapshot(self, sent: int = 0, received: int = 0) -> Record:
@@ -355,10 +355,12 @@ class Session:
         return f"{user}{service}({self._command[0]}) to {self._host}"
 
     def refusal_by(self, context: Context) -> str:
-        """Why other rules would not let this relay be, in the words of a reason; empty if they would."""
+        """Why other rules would not let this session be, in the words of a reason; empty if they would.
+
+        Of one that is being connected to a name every address counts, and one that is permitted is enough.
+        """
         host = self._host
         assert host is not None
-        address = None if self._address is None else parse_address(self._address)
         literal = parse_address(host)
         question = Question(
             self._source_address,
@@ -370,11 +372,14 @@ class Session:
             context.minute(),
         )
         policy = context.policy
-        if literal is not None or address is None:
-            decision = policy.decide(question)
+        if literal is not None:
+            decisions = [policy.decide(question)]
         else:
-            decision = policy.decide_address(question, address)
-        return "" if decision.result is _PERMIT else decision.reason
+            connected = () if self._address is None else (parse_address(self._address),)
+            addresses = (address for address in connected or self._permitted or () if address is not None)
+            decisions = [policy.decide_address(question, address) for address in addresses]
+        refusals = [decision.reason for decision in decisions if decision.result is not _PERMIT]
+        return refusals[0] if refusals and len(refusals) == len(decisions) else ""
 
     # Negotiation
 

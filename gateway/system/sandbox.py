@@ -23,7 +23,7 @@ from gateway.system.seccomp import Argument, Filter, Rule
 
 
 class Kind(enum.Enum):
-    """The kinds of processes, by their names in the process list."""
+    """The kinds of processes; the supervisor is ``gateway`` in the process list."""
 
     SUPERVISOR = "supervisor"
     WARDEN = "warden"

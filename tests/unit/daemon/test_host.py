@@ -136,13 +136,18 @@ def test_a_user_file_is_first_as_it_was_read_elsewhere_and_then_as_it_is(path: P
 def test_a_user_file_that_does_not_change_is_not_read_again(path: Path) -> None:
     watch = Watch(path)
     read: list[str] = []
-    watch.host.text = lambda name: read.append(name) or ""  # type: ignore[method-assign, func-returns-value]
-    watch.files = UserFiles(
-        watch.host.texts.files.__getitem__, watch.host.signature, lambda: watch.now, watch.host.group, print
-    )
+
+    def reading(name: str) -> str:
+        read.append(name)
+        return watch.host.text(name)
+
+    watch.files = UserFiles(reading, watch.host.signature, lambda: watch.now, watch.host.group, print)
     for _ in range(3):
         assert watch.users() == {"fred"}
-    assert read == []
+    assert read == [str(path)]
+    path.write_text("fred julie\n")
+    assert watch.users() == {"fred", "julie"}
+    assert read == [str(path)] * 2
 
 
 def test_a_user_file_that_this_process_can_not_read_keeps_its_contents(path: Path) -> None:
@@ -159,7 +164,7 @@ def test_a_user_file_that_this_process_can_not_read_keeps_its_contents(path: Pat
 def test_groups_are_those_that_were_found_elsewhere(path: Path) -> None:
     texts = Texts(groups={"staff": ("fred", "julie"), "empty": (), "gone": None})
     host = SameHost(texts)
-    assert host.group("staff") == {"fred", "julie"}
+    assert host.group("staff") == frozenset({"fred", "julie"})
     assert host.group("empty") == frozenset()
     assert host.group("gone") is None
     assert host.group("root") is None  # nobody asked for it, so nobody may need it

@@ -54,7 +54,7 @@ def place(tmp_path: Path, free_port: int) -> Iterator[Place]:
 
 def test_a_daemon_without_operators_has_its_ports_alone(place: Place) -> None:
     opening = place.opened(NO_CONTROL)
-    assert opening.control is opening.gate is opening.classic is opening.records is None
+    assert (opening.control, opening.gate, opening.classic, opening.records) == (None,) * 4
     assert opening.metrics == ()
     assert len(opening.listeners.of_worker(0)) == len(opening.listeners.of_worker(1)) == 1
     assert sorted(opening.descriptors) == sorted(sock.fileno() for sock in opening.listeners.sockets)

@@ -224,10 +224,17 @@ def test_who_has_not_asked_yet_meets_other_rules() -> None:
     assert play.notebook.records[-1].result is Result.REFUSED
 
 
-@pytest.mark.parametrize("state", ["resolving", "dialling", "relaying", "ended"])
+def test_a_name_whose_addresses_are_still_looked_up_meets_other_rules() -> None:
+    play = played(*BY_NAME[:1])
+    play.session.adopt(other(play.session, "deny ALL ALL\n"))
+    for event in BY_NAME[1:2]:
+        event(play)
+    assert play.notebook.records[-1].result is Result.REFUSED
+
+
+@pytest.mark.parametrize("state", ["dialling", "relaying", "ended"])
 def test_what_is_decided_stays_so(state: str) -> None:
     events = {
-        "resolving": BY_NAME[:2],
         "dialling": BY_NAME[:3],
         "relaying": BY_NAME,
         "ended": (*BY_NAME[:3], TimedOut()),
