@@ -14,7 +14,7 @@ from gateway.session.tcp import State
 from tests.support.playbook import parsed
 from tests.support.rawsocks import greeting, http, password, socks4, socks5
 from tests.support.rules import Users
-from tests.unit.net.stage import LOOPBACK, FakeVerifier, House, closed_after
+from tests.unit.net.stage import LOOPBACK, FakeVerifier, House, closed_after, silent_target
 
 PATIENT = Limits(handshake=60.0, connect=60.0, idle=60.0, sessions=100)
 DENY = "deny ALL ALL\n"
@@ -233,7 +233,17 @@ def test_of_several_only_those_are_named_that_are_denied(house: House) -> None:
     assert denied == [port]
 
 
-def test_who_has_no_relay_yet_is_not_asked_about(house: House) -> None:
+def test_who_is_being_connected_is_named_too(house: House) -> None:
+    target = silent_target(house.far)
+    house.client(socks4("127.0.0.1", target.port))
+    house.until(lambda: states(house) == ["DIALING"])
+    assert list(house.runner.denied_by(house.runner.context)) == []
+    ((running, reason),) = house.runner.denied_by(other(house, DENY))
+    assert house.runner.end([running], reason) == 1
+    assert house.ended()[0].end == "denied by sockd.conf:1"
+
+
+def test_who_made_no_request_yet_is_not_asked_about(house: House) -> None:
     client = house.client(greeting(0))
     house.read(client, 2)
     assert list(house.runner.denied_by(other(house, DENY))) == []

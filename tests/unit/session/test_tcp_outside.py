@@ -145,6 +145,14 @@ def test_of_several_addresses_the_one_counts_that_is_connected_to() -> None:
     assert refusal(play, "deny ALL 203.0.113.9/32\npermit ALL ALL\n") == "denied by sockd.conf:1"
 
 
+def test_while_a_name_is_being_connected_to_one_address_that_is_permitted_is_enough() -> None:
+    play = played(Received(greeting(0)), Received(socks5(b"www.example.com", 80)), Resolved("192.0.2.1", TARGET))
+    assert refusal(play, ALL) == ""
+    assert refusal(play, "deny ALL 192.0.2.1/32\npermit ALL ALL\n") == ""
+    assert refusal(play, "deny ALL 192.0.2.1/32\ndeny ALL 203.0.113.9/32\npermit ALL ALL\n")
+    assert refusal(play, "deny ALL www.example.com\npermit ALL ALL\n") == "denied by sockd.conf:1"
+
+
 @pytest.mark.parametrize(
     ("host", "denying", "passing"),
     [
@@ -229,6 +237,14 @@ def test_a_name_whose_addresses_are_still_looked_up_meets_other_rules() -> None:
     play.session.adopt(other(play.session, "deny ALL ALL\n"))
     for event in BY_NAME[1:2]:
         event(play)
+    assert play.notebook.records[-1].result is Result.REFUSED
+
+
+def test_who_waits_for_the_addresses_of_a_name_meets_other_rules() -> None:
+    play = played(*BY_NAME[:2])
+    play.session.adopt(other(play.session, "deny ALL 203.0.113.0/24\npermit ALL ALL\n"))
+    Resolved(TARGET)(play)
+    assert play.notebook.records[-1].rule == "sockd.conf:1"
     assert play.notebook.records[-1].result is Result.REFUSED
 
 
