@@ -115,16 +115,14 @@ class Post:
 class RemoteShell:
     """The commands of ``sockd.conf``, which the helper runs."""
 
-    def __init__(self, commands: socket.socket, ruling: int, trouble: Callable[[str], None]) -> None:
-        """``ruling`` is the number of the configuration."""
+    def __init__(self, commands: socket.socket, trouble: Callable[[str], None]) -> None:
         self._commands = commands
-        self.ruling = ruling
         self._trouble = trouble
 
     def run(self, job: Job) -> None:
         """Have it run, unless too many wait."""
         try:
-            send(self._commands, Run(self.ruling, job.origin, job.values))
+            send(self._commands, Run(job.ruling, job.origin, job.values))
         except OSError as error:
             self._trouble(f"a command of {job.origin} is not run: the helper does not take it: {error.strerror}")
 
@@ -171,7 +169,7 @@ class Worker:
         settings = chosen.configuration.settings
         shares = share(post.descriptors, settings.sockd.sessions)
         self._poller = loop.poller
-        self._shell = RemoteShell(post.commands, chosen.ruling, journal.trouble)
+        self._shell = RemoteShell(post.commands, journal.trouble)
         self._runner = Runner(
             loop,
             loop.poller,
@@ -206,6 +204,7 @@ class Worker:
             passwords=found.passwords is not None,
             no_identd=found.access.no_identd,
             bad_id=found.access.bad_id,
+            ruling=chosen.ruling,
             router=found.router,
             uses=self._ledger.uses(by_label(found.access, chosen.slots)),
         )
@@ -224,7 +223,6 @@ class Worker:
         settings = chosen.configuration.settings
         before, self._configuration = self._configuration, chosen.configuration
         self._context = self._context_of(chosen)
-        self._shell.ruling = chosen.ruling
         if _secrets(chosen.configuration) != _secrets(before):
             # What was asked of the old one is still answered; what it remembers counts no more.
             self._checks = self._checks_of(chosen.configuration)

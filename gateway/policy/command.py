@@ -57,6 +57,8 @@ class Job(NamedTuple):
     values: Substitutions
     #: the command with the values filled in
     command: str
+    #: which of the configurations that ever ruled the line is from: another one may rule when the command is run
+    ruling: int = 0
 
 
 CODES = MappingProxyType(

@@ -36,6 +36,8 @@ class Context:
     passwords: bool = False
     no_identd: SpecialCommand | None = None
     bad_id: SpecialCommand | None = None
+    #: the number of the configuration that all of this is from
+    ruling: int = 0
     #: None on a single-homed server: the kernel's routes decide
     router: Router | None = None
     #: what is counted of all sessions of the worker, and of each line of this policy

@@ -612,7 +612,7 @@ class Session:
         except CommandRefused as error:
             context.journal.failed(str(error))
         else:
-            self._actions.run_command(Job(origin, values, command))
+            self._actions.run_command(Job(origin, values, command, context.ruling))
 
     # Ends before the relay
 

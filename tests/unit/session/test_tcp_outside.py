@@ -5,12 +5,25 @@ from typing import Any
 
 import pytest
 
+from gateway.config.rules import IdentLevel
 from gateway.policy.access import AccessPolicy
+from gateway.policy.command import Job
 from gateway.policy.destination import Guard
 from gateway.session.context import Context
 from gateway.session.record import Result
 from gateway.session.tcp import Session
-from tests.support.playbook import BOUND, Connected, Ended, Event, Playbook, Received, Resolved, TimedOut, parsed
+from tests.support.playbook import (
+    BOUND,
+    Connected,
+    Ended,
+    Event,
+    IdentAnswered,
+    Playbook,
+    Received,
+    Resolved,
+    TimedOut,
+    parsed,
+)
 from tests.support.rawsocks import BIND, greeting, http, password, socks4, socks4a, socks5
 from tests.support.rules import Users, address
 
@@ -259,3 +272,16 @@ def test_what_is_decided_stays_so(state: str) -> None:
     before = play.session._context
     play.session.adopt(other(play.session, "deny ALL ALL\n"))
     assert play.session._context is before
+
+
+def test_a_command_is_that_of_the_rules_that_decided_though_others_rule_when_it_is_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = played(rules="permit ALL ALL : echo first\n", ident=IdentLevel.LENIENT)
+    jobs: list[Job] = []
+    monkeypatch.setattr(play.notebook, "run_command", jobs.append)
+    play.session.adopt(replace(play.session._context, ruling=1))
+    Received(socks4(TARGET, 80, b"fred"))(play)
+    play.session.adopt(other(play.session, "permit ALL ALL : echo second\n", ruling=2))
+    IdentAnswered("fred")(play)
+    assert [(job.ruling, job.origin, job.command) for job in jobs] == [(1, "sockd.conf:1", "echo first")]
