@@ -6,7 +6,7 @@ has ``"v": 1``: the number grows when the meaning of a key changes, and whoever 
 sockctl(8) lists the commands; ``--json`` there prints these very objects.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
@@ -174,11 +174,14 @@ class Report(Struct, frozen=True):
     troubles: tuple[str, ...] = ()
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class Live(Struct, frozen=True, gc=False):
     """One session of now; the fields are those of a `gateway.session.record.Record`, as far as they are known."""
 
     session: str
-    worker: int
+    worker: Count
     #: ``negotiating``, ``resolving``, ``dialing``, ``relaying``, ...
     state: str
     client: str
@@ -187,13 +190,13 @@ class Live(Struct, frozen=True, gc=False):
     user: str
     host: str | None
     address: str | None
-    port: int | None
+    port: Count | None
     egress: str | None
     uplink: str | None
     rule: str | None
     #: bytes client to target and target to client so far
-    sent: int
-    received: int
+    sent: Count
+    received: Count
     #: age in seconds
     seconds: float
 

@@ -5,6 +5,7 @@ Reading them takes long when they are long: a thread does it, and the data path 
 """
 
 import asyncio
+import fcntl
 import os
 import socket
 import sys
@@ -12,13 +13,22 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import msgspec
+
 from gateway.daemon.configuration import Configuration, reproduce
-from gateway.daemon.host import Texts, decode_texts
+from gateway.daemon.host import Texts
 from gateway.daemon.messages import Load, Loaded, Received, Swap, Swapped, close_all, send
 from gateway.errors import GatewayError
 
 SWITCH_SECONDS = 0.0005
 """How long the thread may keep others waiting (sys.setswitchinterval), while it reads."""
+
+
+class Package(NamedTuple):
+    """What comes with a `Load`: the files, and the slots of the lines of ``sockd.conf``."""
+
+    texts: Texts
+    slots: tuple[int, ...]
 
 
 class Chosen(NamedTuple):
@@ -55,30 +65,30 @@ class Adoption:
         message, descriptors = received
         assert isinstance(message, Load)
         try:
-            texts = read_memory(descriptors[0])
+            package = read_memory(descriptors[0])
         finally:
             close_all(descriptors)
         # Files that were refused elsewhere leave their number to the next: nothing may begin but what came last.
         self._latest = message.number
         self._chosen = None
-        self._start(self._load(message, texts))
+        self._start(self._load(message, package))
 
-    async def _load(self, message: Load, texts: Texts) -> None:
+    async def _load(self, message: Load, package: Package) -> None:
         async with self._in_turn:
-            fault = await self._make_ready(message, texts)
+            fault = await self._make_ready(message, package)
         await self._answer(Loaded(message.number, fault))
 
-    async def _make_ready(self, message: Load, texts: Texts) -> str:
+    async def _make_ready(self, message: Load, package: Package) -> str:
         """What is wrong with the files; empty if nothing is."""
         try:
-            configuration = await asyncio.to_thread(_gently, texts, self._report)
+            configuration = await asyncio.to_thread(_gently, package.texts, self._report)
         except GatewayError as error:
             return str(error)
         except Exception as error:  # a bug refuses the files, and ends nobody's session
             return f"{type(error).__name__}: {error}"
         if message.number != self._latest:
             return SUPERSEDED
-        self._chosen = Chosen(message.ruling, configuration, message.slots)
+        self._chosen = Chosen(message.ruling, configuration, package.slots)
         return ""
 
     def swap(self, message: Swap) -> None:
@@ -115,16 +125,25 @@ def _gently(texts: Texts, report: Callable[[str], None]) -> Configuration:
         sys.setswitchinterval(before)
 
 
-def memory_of(texts: Texts) -> int:
-    """The descriptor of a file in memory that holds these texts. Raises OSError."""
-    data = texts.encode()
-    descriptor = os.memfd_create("sockd", os.MFD_CLOEXEC)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
+_packages = msgspec.json.Decoder(Package)
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+"""Nobody can change what is read by others too (fcntl(2), "File Sealing")."""
+
+
+def memory_of(package: Package) -> int:
+    """The descriptor of a file in memory that holds this for ever. Raises OSError."""
+    descriptor = os.memfd_create("sockd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(msgspec.json.encode(package))
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
-def read_memory(descriptor: int) -> Texts:
+def read_memory(descriptor: int) -> Package:
     """What `memory_of` wrote; the descriptor stays open, and others may read it too."""
-    size = os.fstat(descriptor).st_size
-    return decode_texts(os.pread(descriptor, size, 0))
+    return _packages.decode(os.pread(descriptor, os.fstat(descriptor).st_size, 0))

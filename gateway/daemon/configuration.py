@@ -59,6 +59,11 @@ def reproduce(texts: Texts, report: Callable[[str], None]) -> Configuration:
     return _load(texts.path, report, SameHost(texts), lambda: texts)
 
 
+def naming_files(settings: Settings) -> tuple[str, ...]:
+    """The files that may name others: user files stand in both."""
+    return tuple(filter(None, (settings.files.access, settings.files.routes)))
+
+
 def _load(path: str, report: Callable[[str], None], host: Host, texts: Callable[[], Texts]) -> Configuration:
     settings, found = examine_settings(host.text(path), path)
     if settings is None:

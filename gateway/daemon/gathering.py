@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+MAX_PARTS = 1024
+"""Parts of all answers together; nobody honest has so many."""
+
 
 class Gathering:
     """The answers to one question. It is over once, with those that came, and the names of those that are missing."""
@@ -12,7 +15,10 @@ class Gathering:
         self, asked: Iterable[str], seconds: float, over: Callable[["Gathering"], None], kind: type = object
     ) -> None:
         """``over`` is called when it is over; ``kind`` is that of the answers."""
+        #: who is still waited for, or was until time was up
         self.missing = set(asked)
+        #: whom the question did not reach though he runs, and why
+        self.unreached: dict[str, str] = {}
         self.answers: list[Any] = []
         self._until = time.monotonic() + seconds
         self._over = over
@@ -31,7 +37,7 @@ class Gathering:
 
     def add(self, name: str, answer: Any, *, is_last: bool = True) -> bool:
         """Somebody answers, with more to follow if this is not the last part; False: nobody asked him that."""
-        if name not in self.missing or not isinstance(answer, self._kind):
+        if name not in self.missing or not isinstance(answer, self._kind) or len(self.answers) >= MAX_PARTS:
             return False
         self.answers.append(answer)
         if is_last:
@@ -43,6 +49,17 @@ class Gathering:
         """Who has died does not answer."""
         self.missing.discard(name)
         self.settle()
+
+    def unreachable(self, name: str, why: str) -> None:
+        """Who was not reached does not answer either, and that is no good sign."""
+        self.missing.discard(name)
+        self.unreached[name] = why
+
+    @property
+    def failures(self) -> str:
+        """Who did not answer, in words; empty if all did that have not died."""
+        late = dict.fromkeys(self.missing, "no answer in time")
+        return ", ".join(f"{name}: {why}" for name, why in sorted((late | self.unreached).items()))
 
     def settle(self) -> None:
         """See whether it is over."""

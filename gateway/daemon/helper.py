@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from gateway.daemon.adoption import Adoption, Chosen
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.logs import reopen
-from gateway.daemon.messages import End, Load, Ready, Received, Reopen, Run, Swap, close_all, receive, send
+from gateway.daemon.messages import End, Load, Ready, Received, Reopen, Run, Serve, Swap, close_all, receive, send
 from gateway.net.shell import CommandRunner
 from gateway.policy.command import CommandRefused, expand
 from gateway.system.journal import Journal
@@ -20,6 +20,7 @@ from gateway.system.sandbox import Kind, confine
 from gateway.system.title import Title
 
 TITLE_SECONDS = 1.0
+COMPLAINT_SECONDS = 1.0
 KEPT = 4
 """Of how many configurations the commands are known: one may be asked for just when the files have changed."""
 
@@ -33,14 +34,15 @@ class Helper:
         ruling: int,
         journal: Journal,
         channel: socket.socket,
-        commands: socket.socket,
+        wishes: Mapping[str, socket.socket],
         title: Title,
         ended: asyncio.Event,
     ) -> None:
-        """``ruling`` is the number of the configuration; the workers' wishes come by ``commands``."""
+        """``ruling`` is the number of the configuration; the workers' wishes come by ``wishes``, one socket each."""
         self._journal = journal
         self._channel = channel
-        self._commands = commands
+        self._wishes: dict[str, socket.socket] = {}
+        self._complained: dict[str, float] = {}
         self._title = title
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -50,7 +52,8 @@ class Helper:
         self._ran = 0
         self._know(ruling, configuration)
         self._loop.add_reader(channel, self._hear)
-        self._loop.add_reader(commands, self._take)
+        for name, sock in wishes.items():
+            self._serve(name, sock)
         self._show()
 
     def _know(self, ruling: int, configuration: Configuration) -> None:
@@ -82,37 +85,63 @@ class Helper:
             self._adoption.swap(received.message)
         elif isinstance(received.message, Reopen):
             reopen(self._journal, received)
+        elif isinstance(received.message, Serve):
+            self._serve(received.message.name, socket.socket(fileno=received.descriptors[0]))
         else:
             close_all(received.descriptors)
 
-    def _take(self) -> None:
-        """A worker wants a command run."""
-        try:
-            received = receive(self._commands)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._journal.trouble(f"a worker asks for what is no command: {error.strerror}")
-            return
-        if received is None:
-            self._loop.remove_reader(self._commands)
-            return
-        close_all(received.descriptors)
-        self._run(received)
+    def _serve(self, name: str, sock: socket.socket) -> None:
+        """A worker was born, and wishes by this socket; what its predecessor wished for is still done."""
+        before = self._wishes.get(name)
+        if before is not None:
+            while before is self._wishes.get(name) and self._take(name, before):
+                pass
+            self._leave(name, before)
+        self._wishes[name] = sock
+        self._loop.add_reader(sock, self._take, name, sock)
 
-    def _run(self, received: Received) -> None:
+    def _leave(self, name: str, sock: socket.socket) -> None:
+        if self._wishes.get(name) is sock:
+            del self._wishes[name]
+            self._loop.remove_reader(sock)
+            sock.close()
+
+    def _take(self, name: str, sock: socket.socket) -> bool:
+        """A worker wants a command run; whether there was one."""
+        try:
+            received = receive(sock)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._complain(name, f"asks for what is no command: {error.strerror}")
+            return True
+        if received is None:
+            self._leave(name, sock)
+            return False
+        close_all(received.descriptors)
+        self._run(name, received)
+        return True
+
+    def _run(self, name: str, received: Received) -> None:
         wish = received.message
         template = self._templates.get(wish.ruling, {}).get(wish.origin) if isinstance(wish, Run) else None
         if template is None:
-            self._journal.trouble("a worker asks for a command that no line of sockd.conf has")
+            self._complain(name, "asks for a command that no line of sockd.conf has")
             return
         try:
             command = expand(template, wish.values)
         except CommandRefused as error:
-            self._journal.trouble(str(error))
+            self._complain(name, str(error))
         else:
             self._ran += 1
             self._runner.run(command)
+
+    def _complain(self, name: str, text: str) -> None:
+        """About one worker not more often than once a second."""
+        now = self._loop.time()
+        if now >= self._complained.get(name, 0.0) + COMPLAINT_SECONDS:
+            self._complained[name] = now
+            self._journal.trouble(f"{name}: {text}")
 
     def _show(self) -> None:
         self._title.show(f"{self._runner.running} commands running, {self._ran} run")
@@ -132,11 +161,15 @@ def templates(configuration: Configuration) -> Mapping[str, str]:
 
 
 def run_helper(
-    configuration: Configuration, ruling: int, journal: Journal, channel: socket.socket, commands: socket.socket
+    configuration: Configuration,
+    ruling: int,
+    journal: Journal,
+    channel: socket.socket,
+    wishes: Mapping[str, socket.socket],
 ) -> None:
     """The life of the helper process, which begins with all signals blocked."""
     confinement = confine(Kind.HELPER)
-    asyncio.run(_live(configuration, ruling, journal, channel, commands, Ready(os.getpid(), confinement)))
+    asyncio.run(_live(configuration, ruling, journal, channel, wishes, Ready(os.getpid(), confinement)))
 
 
 async def _live(
@@ -144,7 +177,7 @@ async def _live(
     ruling: int,
     journal: Journal,
     channel: socket.socket,
-    commands: socket.socket,
+    wishes: Mapping[str, socket.socket],
     ready: Ready,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -156,7 +189,7 @@ async def _live(
         signal.signal(one, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     title = Title("helper", live=configuration.settings.sockd.titles)
-    helper = Helper(configuration, ruling, journal, channel, commands, title, ended)
+    helper = Helper(configuration, ruling, journal, channel, wishes, title, ended)
     try:
         send(channel, ready)
         await ended.wait()

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,18 +49,6 @@ class Texts:
     def digest(self) -> str:
         """64 hexadecimal digits (SHA-256) that are others as soon as any text is."""
         return hashlib.sha256(msgspec.json.encode(sorted(self.files.items()))).hexdigest()
-
-    def encode(self) -> bytes:
-        """For another process."""
-        return msgspec.json.encode(self)
-
-
-_texts = msgspec.json.Decoder(Texts)
-
-
-def decode_texts(data: bytes) -> Texts:
-    """Raises ValueError for what `Texts.encode` did not make."""
-    return _texts.decode(data)
 
 
 class Host(Protocol):
@@ -186,8 +174,20 @@ def _signature_of(status: os.stat_result) -> Signature:
 
 
 def folders(paths: Iterable[str]) -> tuple[str, ...]:
-    """Where these files lie, behind symbolic links; they are replaced by others of the same name."""
-    return tuple(dict.fromkeys(os.path.dirname(os.path.realpath(path)) for path in paths))
+    """Where these files lie, and where symbolic links on the way do: both are replaced by others of the same name."""
+    found: dict[str, None] = {}
+    for path in paths:
+        found[os.path.dirname(os.path.realpath(path))] = None
+        found.update(dict.fromkeys(_folders_of_links(path)))
+    return tuple(found)
+
+
+def _folders_of_links(path: str) -> Iterator[str]:
+    parts = path.split(os.sep)
+    for end in range(2, len(parts) + 1):
+        part = os.sep.join(parts[:end])
+        if os.path.islink(part):
+            yield os.path.dirname(os.path.realpath(os.path.dirname(part)) + os.sep)
 
 
 def user_files(report: Callable[[str], None], host: Host | None = None) -> UserFiles:

@@ -13,10 +13,10 @@ import socket
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway.address import Address
 from gateway.config.rules import AddressPattern
@@ -32,6 +32,10 @@ MAX_BYTES = 1 << 20
 
 MAX_LISTENERS = 250
 """Descriptors in one message: the kernel passes at most 253 (SCM_MAX_FD, unix(7))."""
+
+
+Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""A number that can be counted with and shown, whoever says it."""
 
 
 class ListenAddress(NamedTuple):
@@ -56,7 +60,7 @@ class Network:
 class Ready(Struct, frozen=True, tag=True):
     """A child's work has begun, so confined."""
 
-    pid: int
+    pid: Number
     confinement: Confinement
 
 
@@ -77,36 +81,32 @@ class Orders(Struct, frozen=True, tag=True):
 
 
 class Load(Struct, frozen=True, tag=True):
-    """Make yourself ready for the files that are to rule as ``ruling``.
+    """Make yourself ready for the files that are to rule as ``ruling``; they come in a file in memory."""
 
-    Their `Texts` come in a file in memory; ``slots`` are those of the lines of ``sockd.conf``.
-    """
-
-    number: int
-    ruling: int
-    slots: tuple[int, ...]
+    number: Number
+    ruling: Number
 
 
 class Loaded(Struct, frozen=True, tag=True):
     """Ready for these files, or why not."""
 
-    number: int
+    number: Number
     fault: str = ""
 
 
 class Swap(Struct, frozen=True, tag=True):
     """From now on these files rule; ``recheck``: end the sessions that they deny."""
 
-    number: int
-    ruling: int
+    number: Number
+    ruling: Number
     recheck: bool = False
 
 
 class Swapped(Struct, frozen=True, tag=True):
     """It is so, and so many sessions were ended."""
 
-    number: int
-    ended: int = 0
+    number: Number
+    ended: Number = 0
 
 
 class Reopen(Struct, frozen=True, tag=True):
@@ -119,7 +119,7 @@ class Reopen(Struct, frozen=True, tag=True):
 class Inquire(Struct, frozen=True, tag=True):
     """List your sessions, those first that sort first."""
 
-    number: int
+    number: Number
     filter: Filter
     sort: str
     limit: int
@@ -128,23 +128,23 @@ class Inquire(Struct, frozen=True, tag=True):
 class Found(Struct, frozen=True, tag=True):
     """A part of the answer; with the last one, how many sessions matched."""
 
-    number: int
+    number: Number
     rows: tuple[Live, ...]
-    matched: int | None = None
+    matched: Number | None = None
 
 
 class Kill(Struct, frozen=True, tag=True):
     """End sessions."""
 
-    number: int
+    number: Number
     filter: Filter
 
 
 class Killed(Struct, frozen=True, tag=True):
     """So many were ended."""
 
-    number: int
-    count: int
+    number: Number
+    count: Number
 
 
 class Tail(Struct, frozen=True, tag=True):
@@ -154,7 +154,7 @@ class Tail(Struct, frozen=True, tag=True):
 class Run(Struct, frozen=True, tag=True):
     """Run the command of a line of the ``sockd.conf`` that rules as ``ruling``; from worker to helper."""
 
-    ruling: int
+    ruling: Number
     origin: str
     values: Substitutions
 
@@ -204,7 +204,13 @@ class Open(Struct, frozen=True, tag=True):
 class Opened(Struct, frozen=True, tag=True):
     """It comes with this, or ``number`` says why not (errno(3))."""
 
-    number: int = 0
+    number: Number = 0
+
+
+class Serve(Struct, frozen=True, tag=True):
+    """Take the wishes of that worker from the socket that comes with this; from supervisor to helper."""
+
+    name: str
 
 
 class Spare(Struct, frozen=True, tag=True):
@@ -214,7 +220,7 @@ class Spare(Struct, frozen=True, tag=True):
 class Dispatch(Struct, frozen=True, tag=True):
     """End that other warden, which does not answer; answered by `Applied`."""
 
-    pid: int
+    pid: Number
 
 
 class End(Struct, frozen=True, tag=True):
@@ -223,7 +229,7 @@ class End(Struct, frozen=True, tag=True):
 
 Message = (
     Ready | Networks | Orders | Load | Loaded | Swap | Swapped | Reopen | Inquire | Found | Kill | Killed | Tail
-    | Run | Apply | Applied | Clear | Listen | Open | Opened | Spare | Dispatch | End
+    | Run | Apply | Applied | Clear | Listen | Open | Opened | Spare | Dispatch | Serve | End
 )  # fmt: skip
 
 MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
@@ -245,6 +251,19 @@ _INT = 4
 """Bytes of a descriptor in a message."""
 
 _messages: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message)
+
+
+def check(network: Network) -> None:
+    """Raises ValueError for addresses that are none."""
+    own = (*network.own, *(place.address for place in network.listen))
+    sources = (source for uplink in network.uplinks for source in uplink.sources)
+    numbers = [(address.version, address.number) for address in (*own, *sources)]
+    numbers += [(pattern.version, number) for pattern in network.inside for number in (pattern.number, pattern.mask)]
+    if not all(version in _WIDTHS and 0 <= number < 1 << _WIDTHS[version] for version, number in numbers):
+        raise ValueError("an address that is none")
+
+
+_WIDTHS = {4: 32, 6: 128}
 
 
 def channel() -> tuple[socket.socket, socket.socket]:

@@ -19,7 +19,7 @@ from gateway.daemon import messages
 from gateway.daemon.answers import EVERYBODY, ORDERS
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import UNMATCHED, Block, total_slot, written_lines
-from gateway.daemon.gathering import Gathering, Gatherings
+from gateway.daemon.gathering import Gathering
 
 ANSWER_SECONDS = 10.0
 """How long workers may take for an answer."""
@@ -44,7 +44,6 @@ class Gateway(Protocol):
     ruling: Ruling
     network: messages.Network
     board: tuple[Block, ...]
-    gatherings: Gatherings
 
     def report(self) -> Report:
         """How all is."""
@@ -150,9 +149,9 @@ class Operations:
 
 def _is_complete(gathering: Gathering, reply: Reply) -> bool:
     """Whether all workers have answered; else the reader is told who has not."""
-    if gathering.missing:
-        reply.error(f"no answer within {ANSWER_SECONDS:g} s from {', '.join(sorted(gathering.missing))}")
-    return not gathering.missing
+    if gathering.failures:
+        reply.error(f"not all workers answered: {gathering.failures}")
+    return not gathering.failures
 
 
 def _use(label: str, text: str, board: tuple[Block, ...], slot: int) -> RuleUse:
@@ -160,6 +159,10 @@ def _use(label: str, text: str, board: tuple[Block, ...], slot: int) -> RuleUse:
     return RuleUse(label, text, hits, sent, received, rfc3339(last) if last else None)
 
 
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999, the last one that RFC 3339 can write."""
+
+
 def rfc3339(seconds: float) -> str:
     """A time since the epoch, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(seconds, _LAST_SECOND)))

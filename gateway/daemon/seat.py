@@ -66,6 +66,8 @@ class Warden:
     confinement: Any = None
     #: who waits for the answers, in the order of the questions
     waiting: deque[Waiting] = field(default_factory=deque)
+    #: it owes answers, and there is no other: it is not asked until it has given one
+    is_late: bool = False
 
 
 class Seat:
@@ -107,6 +109,10 @@ class Seat:
         return not self.wardens
 
     @property
+    def _is_late(self) -> bool:
+        return bool(self.wardens) and self.wardens[0].is_late
+
+    @property
     def is_ready(self) -> bool:
         """Whether all have said that they are."""
         return len(self.wardens) == self._wanted and all(warden.pid for warden in self.wardens)
@@ -122,7 +128,7 @@ class Seat:
             self._check(warden)
         if len(self.wardens) == self._wanted or self._ended or time.monotonic() < self._due:
             return
-        if not self.may_fork and self.is_empty:
+        if not self.may_fork and (self.is_empty or self._is_late):
             return
         self._due = time.monotonic() + REST_SECONDS
         try:
@@ -163,12 +169,14 @@ class Seat:
         try:
             return self._ask(message, descriptors, seconds)
         except OSError:
-            if self.is_empty:
+            if self.is_empty or self._is_late:
                 raise
             return self._ask(message, descriptors, seconds)  # the spare has taken its place
 
     def _ask(self, message: Message, descriptors: Sequence[int], seconds: float) -> Received:
         answers: list[Received] = []
+        if self._is_late:
+            raise OSError(errno.ETIMEDOUT, "the warden does not answer")
         try:
             warden = self._post(message, answers.append, descriptors)
         except BlockingIOError:
@@ -240,13 +248,18 @@ class Seat:
             received = receive(warden.channel)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            if error.errno in _NO_ROOM and warden.waiting:
+                # What it passed did not fit: that costs this one question, and is no fault of the warden's.
+                warden.waiting.popleft().done(Received(Opened(error.errno), []))
+                return
             received = None
         if received is None:
             self._lose(warden, "has gone")
         elif isinstance(received.message, Ready):
             warden.pid, warden.confinement = received.message.pid, received.message.confinement
         elif warden.waiting and isinstance(received.message, warden.waiting[0].kind):
+            warden.is_late = warden.is_late and len(warden.waiting) > 1
             warden.waiting.popleft().done(received)
         else:
             close_all(received.descriptors)
@@ -271,13 +284,26 @@ class Seat:
         return "no other is left: ports are not opened, routing is not kept, files are not read anew; restart sockd"
 
     def _abandon(self, warden: Warden) -> None:
-        """It is stopped, or hangs: who has the right to ends it."""
+        """It is stopped, or hangs: who has the right to ends it. The last one is kept, since it may go on."""
+        if self.wardens == [warden] and not self.may_fork and not self._ended:
+            self._be_patient(warden)
+            return
         self._lose(warden, "does not answer")
         if self.wardens and warden.pid:
             try:
                 self._post(Dispatch(warden.pid), lambda _: None)
             except OSError:
                 pass  # what can not be ended ends when its channel does, as soon as it goes on
+
+    def _be_patient(self, warden: Warden) -> None:
+        """Those who wait are told that it takes too long; what it answers later is for nobody."""
+        if not warden.is_late:
+            self._trouble(f"warden (process {warden.pid or 'unknown'}) does not answer, and there is no other")
+        warden.is_late = True
+        waiting, warden.waiting = warden.waiting, deque()
+        for one in waiting:
+            warden.waiting.append(Waiting(one.kind, _discard, float("inf")))
+            one.done(Received(Applied(("the warden does not answer",)), []))
 
     # In a child, and at the end
 
@@ -314,6 +340,13 @@ class Seat:
                 return False
             self._hear(warden)
         return True
+
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+def _discard(received: Received) -> None:
+    close_all(received.descriptors)
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:

@@ -8,10 +8,11 @@ made itself as its spare. No client's byte, and no stranger's answer, reaches it
 import asyncio
 import errno
 import os
+import re
 import signal
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,14 @@ WORDS_KEPT = 16
 class Post:
     """What a warden is from its start on."""
 
-    #: the files of the configuration, and the log files
+    #: the settings file, and its words
+    settings: str
+    words: bytes
+    #: the words of the files that it names, and in which others are named
+    naming: Mapping[str, bytes]
+    #: all files of the configuration, and the log files
     files: frozenset[str]
     logs: frozenset[str]
-    #: the words of the files, in which others are named
-    words: bytes
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -74,31 +78,48 @@ class Post:
         return folders(self.logs)
 
 
+NEVER = frozenset({"shadow", "shadow-", "gshadow", "gshadow-"})
+"""Names of files that are no configuration of ours, whatever names them."""
+
+
 class Permits:
     """Which files it opens: no more than the administrator has named.
 
     A configuration may come to name other files. So a file may be read if it was part of the configuration from the
-    start, or if its name stands in one that may be read: whoever takes the supervisor over can not write into those.
+    start, or if the settings name it, or a file that the settings name: nobody who takes the supervisor over can write
+    into those. What is named further down names nothing.
     """
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._words = [post.words]
+        self._words = post.words
+        self._naming = dict(post.naming)
 
     def may_read(self, path: str) -> bool:
         """Whether it is, or is named by, a file of the configuration."""
-        name = os.path.basename(path).encode(errors="surrogateescape")
-        return path in self._post.files or (bool(name) and any(name in words for words in self._words))
+        if os.path.basename(path) in NEVER:
+            return False
+        return path in self._post.files or any(map(self._names(path), (self._words, *self._naming.values())))
+
+    def _names(self, path: str) -> Callable[[bytes], bool]:
+        """Whether words have it whole, as it is or as seen from the folder of the settings."""
+        forms = {path, os.path.relpath(path, os.path.dirname(self._post.settings))}
+        whole = b"|".join(re.escape(form.encode(errors="surrogateescape")) for form in forms)
+        pattern = re.compile(rb"(?<![\w./-])(?:" + whole + rb")(?![\w./-])")
+        return lambda words: pattern.search(words) is not None
 
     def may_append(self, path: str) -> bool:
         """Whether it is one of the logs."""
         return path in self._post.logs
 
-    def learn(self, descriptor: int) -> None:
-        """What a file that may be read names may be read, too."""
-        words = os.pread(descriptor, WORDS_BYTES, 0)
-        if words not in self._words:
-            self._words = [*self._words[-WORDS_KEPT:], words]
+    def learn(self, path: str, descriptor: int) -> None:
+        """The words of a file that may be read, if it may name others."""
+        if path == self._post.settings:
+            self._words = os.pread(descriptor, WORDS_BYTES, 0)
+        elif path in self._naming or self._names(path)(self._words):
+            while len(self._naming) >= WORDS_KEPT:
+                del self._naming[next(iter(self._naming))]
+            self._naming[path] = os.pread(descriptor, WORDS_BYTES, 0)
 
 
 def run_warden(post: Post, channel: socket.socket) -> None:
@@ -166,7 +187,7 @@ def _file(wanted: Open, permits: Permits) -> int:
     descriptor = os.open(wanted.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        permits.learn(descriptor)
+        permits.learn(wanted.path, descriptor)
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no regular file")
