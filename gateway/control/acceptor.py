@@ -12,6 +12,7 @@ from collections.abc import Callable
 from gateway.control.complaints import Complaints, fault_of
 
 ACCEPTS_A_TURN = 16
+BACKLOG = 16
 PAUSE_SECONDS = 1.0
 
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -79,8 +80,23 @@ class Acceptor:
                     self._say(f"accepting pauses: {error.strerror}")
                     self._pause(self._clock() + PAUSE_SECONDS)
                     return
+                if error.errno == errno.EINVAL:
+                    self._revive()
+                    return
                 continue  # the client has gone already (accept(2), "Error handling")
             self._hand_over(sock)
+
+    def _revive(self) -> None:
+        """Somebody has shut the socket down, as ``ss -K`` does: it would be ready for ever. It listens again."""
+        self._say("a listening socket was shut down by somebody; it listens again")
+        try:
+            self._listener.listen(BACKLOG)
+            # One that was shut down from outside would give all that it accepts its own end. This clears it.
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.listen(BACKLOG)
+        except OSError as error:
+            self._say(f"a listening socket can not listen again: {error.strerror}")
+        self._pause(self._clock() + PAUSE_SECONDS)
 
     def _hand_over(self, sock: socket.socket) -> None:
         try:

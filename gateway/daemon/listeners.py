@@ -1,6 +1,7 @@
 """The listening sockets: one a worker for each of the inside's addresses, as these come and go.
 
-They stay open here, so that what waits in the queue of a worker that died is served by its successor.
+They stay open here, so that what waits in the queue of a worker that died is served by its successor. Whoever else has
+one can shut it down for all (shutdown(2)), and so can root from outside (``ss -K``): it is then replaced.
 """
 
 import itertools
@@ -43,6 +44,8 @@ class Listeners:
         self._numbers = itertools.count(1)
         self._open: dict[ListenAddress, _Opened] = {}
         self._failed: dict[ListenAddress, str] = {}
+        #: those that are open and deaf, and why nothing else could be opened in their place, in words
+        self._deaf: dict[ListenAddress, str] = {}
         self._left_out = 0
 
     def open_first(self, wanted: Sequence[ListenAddress]) -> None:
@@ -114,6 +117,45 @@ class Listeners:
         }
         return set(self._open) != before
 
+    def revive(self) -> bool:
+        """Put another socket in place of each that was shut down; whether there was any. To be called now and then.
+
+        No event tells of it here, and all that waited in its queue has been refused by the kernel already.
+        """
+        deaf = [place for place, opened in self._open.items() if not all(map(_listens, opened.sockets))]
+        self._deaf = {place: fault for place, fault in self._deaf.items() if place in deaf}
+        revived = [place for place in deaf if self._revive(place)]
+        return bool(revived)
+
+    def _revive(self, place: ListenAddress) -> bool:
+        sockets = self._open[place].sockets
+        where = self._named(endpoint_of(sockets[0].getsockname()))
+        try:
+            sockets = _listening_again(sockets) if self._given else self._replaced(place, sockets)
+        except OSError as error:
+            fault = f"{where} was shut down by somebody, and can not be opened again: {error.strerror}"
+            if self._deaf.get(place) != fault:
+                self._deaf[place] = fault
+                self._trouble(f"{fault}; it is tried again")
+            return False
+        self._deaf.pop(place, None)
+        self._open[place] = _Opened(next(self._numbers), sockets)
+        self._trouble(f"{where} was shut down by somebody; it is opened again")
+        return True
+
+    def _replaced(self, place: ListenAddress, sockets: Sequence[socket.socket]) -> tuple[socket.socket, ...]:
+        """The same with new ones for those that are deaf, which are closed. Raises OSError."""
+        new: dict[socket.socket, socket.socket] = {}
+        try:
+            for sock in sockets:
+                if not _listens(sock):
+                    new[sock] = self._listening(place, BACKLOG, shared=True)
+        except OSError:
+            _close(new.values())
+            raise
+        _close(new)
+        return tuple(new.get(sock, sock) for sock in sockets)
+
     def _bounded(self, wanted: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
         """As many as can be handed to a worker; those that are open already go first."""
         left_out = max(0, len(wanted) - MAX_LISTENERS)
@@ -132,7 +174,8 @@ class Listeners:
     @property
     def failures(self) -> tuple[str, ...]:
         """Where clients can not connect though they should, and why."""
-        return tuple(f"cannot listen on {self._words(place)}: {why}" for place, why in self._failed.items())
+        failed = (f"cannot listen on {self._words(place)}: {why}" for place, why in self._failed.items())
+        return (*failed, *self._deaf.values())
 
     def _try(self, place: ListenAddress) -> None:
         try:
@@ -171,8 +214,10 @@ class Listeners:
         return self.opener(Endpoint(place.address, self._port), backlog, shared, self._device, scope)
 
     def _words(self, place: ListenAddress) -> str:
-        where = str(Endpoint(place.address, self._port))
-        return f"{where} of {self._device}" if self._device else where
+        return self._named(Endpoint(place.address, self._port))
+
+    def _named(self, endpoint: Endpoint) -> str:
+        return f"{endpoint} of {self._device}" if self._device else str(endpoint)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -217,3 +262,18 @@ class Move(NamedTuple):
 def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
+
+
+def _listens(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _listening_again(sockets: tuple[socket.socket, ...]) -> tuple[socket.socket, ...]:
+    """The same that were given, which nobody here can replace. Raises OSError."""
+    for sock in set(sockets):
+        if not _listens(sock):
+            sock.listen(BACKLOG)
+            # One that was shut down twice, or from outside, would give all that it accepts its own end. This clears it.
+            sock.shutdown(socket.SHUT_RDWR)
+            sock.listen(BACKLOG)
+    return sockets

@@ -380,6 +380,8 @@ class Supervisor:
         for door in (self._server, self._scrapes):
             if door is not None:
                 door.tick()
+        if self._listeners.revive():
+            self.listening_changed(is_said=False)
         self._rates.look(time.monotonic())
         words = gateway_words(self._rates.totals(), self.network.uplinks, draining=self._draining.is_on)
         if words != self._words:

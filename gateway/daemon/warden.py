@@ -97,16 +97,16 @@ class Permits:
 
     def may_read(self, path: str) -> bool:
         """Whether it is, or is named by, a file of the configuration."""
-        if os.path.basename(path) in NEVER:
+        if os.path.basename(path) in NEVER or not os.path.isabs(path):
             return False
-        return path in self._post.files or any(map(self._names(path), (self._words, *self._naming.values())))
+        named = path in self._post.files or self._is_in_settings(path)
+        return named or any(_has(words, path) for words in self._naming.values())
 
-    def _names(self, path: str) -> Callable[[bytes], bool]:
-        """Whether words have it whole, as it is or as seen from the folder of the settings."""
-        forms = {path, os.path.relpath(path, os.path.dirname(self._post.settings))}
-        whole = b"|".join(re.escape(form.encode(errors="surrogateescape")) for form in forms)
-        pattern = re.compile(rb"(?<![\w./-])(?:" + whole + rb")(?![\w./-])")
-        return lambda words: pattern.search(words) is not None
+    def _is_in_settings(self, path: str) -> bool:
+        """As it is, or as seen from their folder; in quotation marks, since they may well speak of ``passwd``."""
+        folder = os.path.join(os.path.dirname(self._post.settings), "")
+        forms = filter(None, (path, path.removeprefix(folder)))
+        return any(_encoded(f"{mark}{form}{mark}") in self._words for form in forms for mark in "'\"")
 
     def may_append(self, path: str) -> bool:
         """Whether it is one of the logs."""
@@ -116,10 +116,19 @@ class Permits:
         """The words of a file that may be read, if it may name others."""
         if path == self._post.settings:
             self._words = os.pread(descriptor, WORDS_BYTES, 0)
-        elif path in self._naming or self._names(path)(self._words):
+        elif path in self._naming or self._is_in_settings(path):
             while len(self._naming) >= WORDS_KEPT:
                 del self._naming[next(iter(self._naming))]
             self._naming[path] = os.pread(descriptor, WORDS_BYTES, 0)
+
+
+def _has(words: bytes, path: str) -> bool:
+    """Whether they have it whole: only the settings have names of files that do not begin with a slash."""
+    return re.search(rb"(?<![\w./-])" + re.escape(_encoded(path)) + rb"(?![\w./-])", words) is not None
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def run_warden(post: Post, channel: socket.socket) -> None:

@@ -1,4 +1,7 @@
-"""Accepting clients, without ever spinning: when places or descriptors run out, accepting pauses."""
+"""Accepting clients, without ever spinning: when places or descriptors run out, accepting pauses.
+
+A listening socket that somebody has shut down is reported for ever, and left alone: its owner opens another.
+"""
 
 import asyncio
 import errno
@@ -7,7 +10,7 @@ import socket
 
 from gateway.net.loop import Poller
 from gateway.net.runner import Runner
-from gateway.net.sockets import accepted
+from gateway.net.sockets import accepted, text_of
 
 ACCEPTS_A_TURN = 16
 LAST_TURNS = 16
@@ -48,10 +51,20 @@ class Listener:
                 if error.errno in _NO_DESCRIPTOR:
                     self._pause(error.strerror or "no descriptor")
                     return
+                if error.errno == errno.EINVAL:
+                    self._give_up()
+                    return
                 continue  # the client has gone already (accept(2), "Error handling")
             runner.accept(sock, name)
             if runner.open >= places:
                 return  # only while somebody waits, which the next event tells, may somebody else be put out
+
+    def _give_up(self) -> None:
+        """It listens no more (accept(2)), and what it says of itself (EPOLLHUP) can not be unasked."""
+        self.close()
+        self._runner.log.trouble(
+            f"{text_of(self._sock.getsockname())} was shut down by somebody; nobody is accepted by it"
+        )
 
     def _pause(self, why: str) -> None:
         if self._paused is None:
@@ -79,7 +92,7 @@ class Listener:
     def finish(self) -> None:
         """Accept who waits already, and then no more."""
         for _ in range(LAST_TURNS):
-            if self._paused is None:
+            if self._listening and self._paused is None:
                 self.ready(select.EPOLLIN)
         self.close()
 

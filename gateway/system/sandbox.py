@@ -6,16 +6,24 @@ lines of defence, behind an own user and no capabilities: they hold for a proces
 A process inherits what its parent is held to and can only be held to more. The supervisor starts workers, watcher and
 helper after it was confined, so it may do all that these may. The warden is started before, and its spare, which it
 forks, is confined already.
+
+What remains to a worker that was taken over, as no filter can tell it from its work: to shut down the sockets that it
+has (the supervisor opens others), and to write over lines of the log file that it has open, since F_SETFL also takes
+O_APPEND away. A log that must withstand this goes to syslog, to journald or to another host.
 """
 
 import enum
 import errno
+import fcntl
 import os
 import socket
 import sys
 import termios
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from gateway.system import landlock, seccomp
 from gateway.system.landlock import Scope
@@ -32,12 +40,16 @@ class Kind(enum.Enum):
     HELPER = "helper"
 
 
+State = Annotated[str, Meta(max_length=200, pattern=r"\A[ -~]*\Z")]
+"""Its bounds hold where it comes from another process, which may not be what it was: it is shown as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """What is in force, for the administrator: ``on`` or ``ABI 7``, or ``off: `` and the reason."""
 
-    seccomp: str
-    landlock: str
+    seccomp: State
+    landlock: State
 
 
 # System calls. Each group has the names of all architectures: those that one does not have are left out. A call that
@@ -55,9 +67,9 @@ SIGNALS = """rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend rt_sigtimed
     signalfd signalfd4 pause"""
 """Receiving them. Sending: `_signals`."""
 
-MEMORY = """brk mmap mmap2 munmap mprotect mremap madvise mincore msync mseal map_shadow_stack memfd_create ftruncate
-    ftruncate64 riscv_flush_icache cacheflush"""
-"""The interpreter's memory, and the code of modules that are imported late."""
+MEMORY = """brk mmap mmap2 munmap mprotect mremap madvise mincore msync mseal map_shadow_stack memfd_create
+    riscv_flush_icache cacheflush"""
+"""The interpreter's memory, and the code of modules that are imported late. A file in memory grows by being written."""
 
 CLOCKS = """clock_gettime clock_gettime64 clock_getres clock_getres_time64 clock_nanosleep clock_nanosleep_time64
     nanosleep gettimeofday time times getitimer setitimer alarm timerfd_create timerfd_settime timerfd_settime64
@@ -75,7 +87,8 @@ FILES = """open openat openat2 read readv pread64 preadv preadv2 write writev pw
     faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd fadvise64 fadvise64_64 fsync fdatasync flock"""
 """Which files may be opened, and how, is for landlock to say: here flags can be hidden (``openat2``)."""
 
-DESCRIPTORS = "close close_range dup dup2 dup3 fcntl fcntl64 pipe pipe2 eventfd eventfd2"
+DESCRIPTORS = "close close_range dup dup2 dup3 pipe pipe2 eventfd eventfd2"
+"""What is done to those that are open: `FCNTLS`."""
 
 WAITING = """epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_wait epoll_wait_old epoll_pwait epoll_pwait2 poll
     ppoll ppoll_time64 select _newselect pselect6 pselect6_time64 pidfd_open"""
@@ -100,14 +113,15 @@ LOGS = "fchmod fchmodat fchmodat2 mkdir mkdirat"
 
 PROGRAMS = """execve execveat chdir fchdir chmod fchmod fchmodat fchmodat2 chown chown32 fchown fchown32 lchown lchown32
     fchownat creat mkdir mkdirat rmdir mknod mknodat link linkat symlink symlinkat unlink unlinkat rename renameat
-    renameat2 truncate truncate64 fallocate utime utimes utimensat utimensat_time64 futimesat copy_file_range sendfile
-    sendfile64 sync syncfs sync_file_range readahead getxattr lgetxattr fgetxattr getxattrat listxattr llistxattr
-    flistxattr listxattrat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat
-    inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority nice ioprio_get ioprio_set
-    sched_setaffinity sched_setparam sched_setscheduler sched_setattr sched_getattr sched_rr_get_interval mlock mlock2
-    munlock mlockall munlockall get_mempolicy set_mempolicy mbind cachestat pkey_alloc pkey_free pkey_mprotect vmsplice
-    setuid setuid32 setgid setgid32 setreuid setreuid32 setregid setregid32 setresuid setresuid32 setresgid setresgid32
-    setgroups setgroups32 setfsuid setfsuid32 setfsgid setfsgid32 capset ioctl"""
+    renameat2 truncate truncate64 ftruncate ftruncate64 fallocate fcntl fcntl64 ioctl utime utimes utimensat
+    utimensat_time64 futimesat copy_file_range sendfile sendfile64 sync syncfs sync_file_range readahead getxattr
+    lgetxattr fgetxattr getxattrat listxattr llistxattr flistxattr listxattrat setxattr lsetxattr fsetxattr setxattrat
+    removexattr lremovexattr fremovexattr removexattrat inotify_init inotify_init1 inotify_add_watch inotify_rm_watch
+    setpriority nice ioprio_get ioprio_set sched_setaffinity sched_setparam sched_setscheduler sched_setattr
+    sched_getattr sched_rr_get_interval mlock mlock2 munlock mlockall munlockall get_mempolicy set_mempolicy mbind
+    cachestat pkey_alloc pkey_free pkey_mprotect vmsplice setuid setuid32 setgid setgid32 setreuid setreuid32 setregid
+    setregid32 setresuid setresuid32 setresgid setresgid32 setgroups setgroups32 setfsuid setfsuid32 setfsgid setfsgid32
+    capset"""
 """What a shell, mail(1), logger(1) or curl(1) need: all that is harmless to the host from a user without capabilities.
 
 Not there: mounts, namespaces, modules, bpf, keys, other processes' memory, raw hardware, io_uring, System V IPC.
@@ -142,6 +156,18 @@ IOCTLS = (
     SIOCGIFNAME, SIOCGIFINDEX,
 )  # fmt: skip
 """Requests of ioctl(2): among the many others are some that type on a terminal."""
+
+FCNTLS = (
+    fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL,
+    fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_GETLK64, fcntl.F_SETLK64, fcntl.F_SETLKW64,
+    fcntl.F_OFD_GETLK, fcntl.F_OFD_SETLK, fcntl.F_OFD_SETLKW,
+    fcntl.F_GETPIPE_SZ, fcntl.F_SETPIPE_SZ, fcntl.F_ADD_SEALS, fcntl.F_GET_SEALS,
+)  # fmt: skip
+"""Commands of fcntl(2): none by which a descriptor has signals sent, as F_SETOWN, F_SETOWN_EX and F_SETSIG.
+
+Their receiver may be any process of the same user, and the signal SIGKILL; Landlock sees to it only as of Linux 6.12
+(`Scope.SIGNAL`). Who may call kill(2) as it likes gains nothing by them, and may have all of fcntl(2).
+"""
 
 PRCTLS = {
     "PR_SET_PDEATHSIG": 1,
@@ -275,6 +301,7 @@ def filter_of(kind: Kind, pid: int) -> Filter:
         *_signals(pid),
         *(Rule(("socket",), conditions) for family in profile.families for conditions in family.value),
         Rule(("socketpair",), (Argument(0, socket.AF_UNIX),)),
+        *(Rule(("fcntl", "fcntl64"), (Argument(1, command),)) for command in FCNTLS),
         *(Rule(("ioctl",), (Argument(1, request),)) for request in IOCTLS),
         *(Rule(("prctl",), (Argument(0, option),)) for option in PRCTLS.values()),
         Rule(("prlimit64",), (Argument(0, 0),)),  # its own limits, not those of the user's other processes

@@ -16,7 +16,7 @@ from gateway.cli.top.table import COLUMNS, layout
 from gateway.config.settings import ControlSettings, MetricsSettings
 from gateway.control import protocol
 from gateway.control.metrics import exposition
-from gateway.daemon import children, messages, restart, seat, supervisor
+from gateway.daemon import children, messages, reloading, restart, seat, supervisor
 from gateway.daemon.answers import KILLED
 from gateway.daemon.messages import MAX_LISTENERS
 from gateway.daemon.warden import KEPT
@@ -197,10 +197,9 @@ def test_the_times_of_processes_are_those_that_are_held() -> None:
     assert f"another after {first:g} seconds; that delay is doubled each time, up to {last:g} seconds" in text
     assert f"does not begin its work within {supervisor.START_SECONDS:g} seconds" in text
     assert f"has not ended after {children.STOP_SECONDS:g} seconds is killed" in text
-    assert f"did not take over the new ones within {supervisor.SWAP_SECONDS:g} seconds" in text
+    assert f"did not take over the new ones within {reloading.SWAP_SECONDS:g} seconds" in text
     assert f"does not answer , after {seat.ANSWER_SECONDS:g} seconds" in text
-    assert supervisor.LOAD_SECONDS == 60
-    assert "can not load them within a minute" in text
+    assert f"can not load them within {reloading.LOAD_SECONDS:g} seconds" in text
 
 
 def test_the_wardens_keep_the_capabilities_that_are_told() -> None:

@@ -124,3 +124,15 @@ def test_a_child_that_forsakes_it_takes_nothing_from_its_parent(door: Door) -> N
     assert in_child(door.acceptor.forsake) == 0
     door.client()
     assert door.loop.until(lambda: len(door.taken) == 1)
+
+
+def test_a_socket_that_somebody_shut_down_does_not_spin_and_listens_again(door: Door) -> None:
+    door.listener.shutdown(socket.SHUT_RDWR)
+    door.loop.rest()
+    assert door.loop.lines == ["a listening socket was shut down by somebody; it listens again"]
+    door.loop.now += PAUSE_SECONDS
+    door.acceptor.tick()
+    client = door.client()
+    assert door.loop.until(lambda: door.taken)
+    door.taken[0].sendall(b"served")
+    assert client.recv(6) == b"served"

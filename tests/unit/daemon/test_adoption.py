@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import fcntl
+import mmap
 import os
 import sys
 import threading
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from gateway.daemon import adoption as module
-from gateway.daemon.adoption import Adoption, Chosen, memory_of, read_memory
+from gateway.daemon.adoption import Adoption, Chosen, Package, memory_of, read_memory
 from gateway.daemon.configuration import Configuration, reproduce
 from gateway.daemon.host import Texts
 from gateway.daemon.messages import Load, Loaded, Message, Received, Swap, Swapped, channel, receive, send
@@ -47,7 +49,7 @@ class Process:
         """These files come; a number is that of their rules."""
         text = "permit ALL ALL\n" * rules if isinstance(rules, int) else rules
         found = texts(self.folder, text)
-        self.adoption.load(Received(Load(number, ruling, (1,)), [memory_of(found)]))
+        self.adoption.load(Received(Load(number, ruling), [memory_of(Package(found, (number,)))]))
 
     def swap(self, number: int, ruling: int, *, recheck: bool = False) -> None:
         self.adoption.swap(Swap(number, ruling, recheck))
@@ -300,7 +302,7 @@ def test_no_descriptor_stays_behind(process: Process) -> None:
 
 
 def test_texts_are_the_same_for_all_who_read_them(tmp_path: Path) -> None:
-    found = texts(tmp_path, "permit ALL ALL # \u00e4\u4e16\U0001f600\n")
+    found = Package(texts(tmp_path, "permit ALL ALL # \u00e4\u4e16\U0001f600\n"), (7, 0))
     memory = memory_of(found)
     assert read_memory(memory) == read_memory(memory) == found
     assert not os.get_inheritable(memory)
@@ -313,6 +315,85 @@ def test_memory_that_holds_no_texts_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         read_memory(memory)
     os.close(memory)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'[{"files": {"/g.toml": 5}}, []]', b'[{}, ["one"]]', b"\xff"])
+def test_memory_that_holds_something_else_is_refused(data: bytes) -> None:
+    memory = os.memfd_create("sockd")
+    os.write(memory, data)
+    with pytest.raises(ValueError, match=r"."):
+        read_memory(memory)
+    os.close(memory)
+
+
+def written(memory: int) -> None:
+    os.write(memory, b"deny")
+
+
+def written_somewhere(memory: int) -> None:
+    os.pwrite(memory, b"deny", 1)
+
+
+def appended(memory: int) -> None:
+    os.pwrite(memory, b"deny", os.fstat(memory).st_size)
+
+
+def cut(memory: int) -> None:
+    os.ftruncate(memory, 1)
+
+
+def grown(memory: int) -> None:
+    os.ftruncate(memory, os.fstat(memory).st_size + 1)
+
+
+def allocated(memory: int) -> None:
+    os.posix_fallocate(memory, os.fstat(memory).st_size, 4096)
+
+
+def mapped(memory: int) -> None:
+    mmap.mmap(memory, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE).close()
+
+
+def opened_anew(memory: int) -> None:
+    with open(f"/proc/self/fd/{memory}", "r+b", buffering=0) as file:
+        file.write(b"deny")
+
+
+def unsealed(memory: int) -> None:
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, 0)
+
+
+def sent_into(memory: int) -> None:
+    with open("/proc/self/exe", "rb") as source:
+        os.sendfile(memory, source.fileno(), 0, 100)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [written, written_somewhere, appended, cut, grown, allocated, mapped, opened_anew, unsealed, sent_into],
+)
+def test_who_has_the_memory_can_change_nothing_in_what_the_others_read(
+    tmp_path: Path, change: Callable[[int], None]
+) -> None:
+    found = Package(texts(tmp_path, "permit ALL ALL\n"), (1,))
+    memory = memory_of(found)
+    with pytest.raises(PermissionError):
+        change(memory)
+    with mmap.mmap(memory, 0, mmap.MAP_SHARED, mmap.PROT_READ) as view, pytest.raises(TypeError):
+        view[0:1] = b"x"
+    assert read_memory(memory) == found
+    os.close(memory)
+
+
+def test_without_room_or_seals_no_memory_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_seals(_descriptor: int, _command: int, _seals: int) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(module.fcntl, "fcntl", no_seals)
+    before = descriptors()
+    with pytest.raises(OSError, match="Invalid argument"):
+        memory_of(Package(texts(tmp_path, ""), ()))
+    assert descriptors() == before
 
 
 def test_memory_that_is_none_is_an_error() -> None:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.address import parse_address
 from gateway.config.rules import AddressPattern, Dialect
 from gateway.daemon.configuration import Configuration, load, reproduce
-from gateway.daemon.host import Texts, decode_texts
+from gateway.daemon.host import Texts
 from gateway.errors import ConfigError
 from gateway.policy.decision import Result
 from tests.support.daemon import password_entry
@@ -221,7 +222,7 @@ def test_from_the_same_texts_another_process_makes_the_same(tmp_path: Path) -> N
     first = load(path, silent)
     for name in ("gateway.toml", "sockd.conf", "passwords", "users"):
         (tmp_path / name).unlink()
-    second = reproduce(decode_texts(first.texts.encode()), silent)
+    second = reproduce(msgspec.json.decode(msgspec.json.encode(first.texts), type=Texts), silent)
     assert (second.settings, second.access, second.texts) == (first.settings, first.access, first.texts)
     assert second.passwords is not None
     assert second.passwords.verify(b"fred", b"geheim")

@@ -1,6 +1,7 @@
 """The helper with real commands: the file's words, the worker's values, and nothing that no line asks for."""
 
 import asyncio
+import itertools
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.config.settings import FACILITIES
-from gateway.daemon.adoption import memory_of
+from gateway.daemon.adoption import Package, memory_of
 from gateway.daemon.configuration import Configuration, reproduce
 from gateway.daemon.helper import KEPT, Helper, templates
 from gateway.daemon.host import Texts
@@ -23,6 +24,7 @@ from gateway.daemon.messages import (
     Orders,
     Reopen,
     Run,
+    Serve,
     Swap,
     Swapped,
     channel,
@@ -36,6 +38,7 @@ from gateway.system.title import Title
 from tests.support.forked import forked
 from tests.unit.net.stage import descriptors
 
+WORKERS = ("worker 1", "worker 2")
 VALUES = Substitutions("10.0.0.1", "10.0.0.1", "connect", "4711", "http", "80", "fred", "www.example.com", "192.0.2.1")
 
 
@@ -55,12 +58,11 @@ class Desk:
         self.log = FileSink(os.open(folder / "log", LOG_FLAGS))
         self.journal = Journal(self.log, None, FACILITIES["daemon"])
         self.channel, self.theirs = channel()
-        self.worker, self.commands = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self.worker, self.commands):
-            end.setblocking(False)
+        self.workers = {name: channel() for name in WORKERS}
+        wishes = {name: commands for name, (_, commands) in self.workers.items()}
         self.ended = asyncio.Event()
         title = Title("helper", live=False)
-        self.helper = Helper(configured(folder, rules), 1, self.journal, self.theirs, self.commands, title, self.ended)
+        self.helper = Helper(configured(folder, rules), 1, self.journal, self.theirs, wishes, title, self.ended)
 
     def __enter__(self) -> "Desk":
         return self
@@ -68,13 +70,32 @@ class Desk:
     def __exit__(self, *_: object) -> None:
         self.helper.close()
         loop = asyncio.get_running_loop()
-        for sock in (self.theirs, self.commands):
-            loop.remove_reader(sock)
-        for sock in (self.channel, self.theirs, self.worker, self.commands):
+        for sock in (self.channel, self.theirs, *itertools.chain(*self.workers.values())):
+            if sock.fileno() >= 0:
+                loop.remove_reader(sock)
             sock.close()
 
-    def wish(self, origin: str = "sockd.conf:1", ruling: int = 1, values: Substitutions = VALUES) -> None:
-        send(self.worker, Run(ruling, origin, values))
+    @property
+    def worker(self) -> socket.socket:
+        """The first one's way to the helper."""
+        return self.workers[WORKERS[0]][0]
+
+    def wish(
+        self, origin: str = "sockd.conf:1", ruling: int = 1, values: Substitutions = VALUES, name: str = "worker 1"
+    ) -> None:
+        send(self.workers[name][0], Run(ruling, origin, values))
+
+    def succeed(self, name: str) -> None:
+        """That worker has a successor, which has another way to the helper."""
+        mine, theirs = channel()
+        send(self.channel, Serve(name), [theirs.fileno()])
+        theirs.close()
+        self.workers[name][0].close()
+        self.workers[name] = mine, theirs
+
+    def is_heard(self, name: str) -> bool:
+        """Whether the helper still listens to that worker's first way."""
+        return self.workers[name][1].fileno() >= 0
 
     async def until(self, look: Callable[[], Any]) -> Any:
         for _ in range(5000):
@@ -110,9 +131,9 @@ class Desk:
     async def adopt(self, number: int, rules: str) -> None:
         """Other rules, in both steps."""
         texts = configured(self.folder, rules).texts
-        memory = memory_of(texts)
+        memory = memory_of(Package(texts, ()))
         with open(memory, "rb"):
-            send(self.channel, Load(number, number, ()), [memory])
+            send(self.channel, Load(number, number), [memory])
         assert await self.answer() == Loaded(number)
         send(self.channel, Swap(number, number))
         assert await self.answer() == Swapped(number)
@@ -174,7 +195,7 @@ def test_what_a_worker_sends_is_made_harmless_here_again(tmp_path: Path, value: 
 def test_what_no_line_asks_for_is_not_run_and_is_said(tmp_path: Path, origin: str, ruling: int) -> None:
     async def work(desk: Desk) -> None:
         desk.wish(origin, ruling)
-        assert await desk.trouble("a worker asks for a command that no line of sockd.conf has")
+        assert await desk.trouble("worker 1: asks for a command that no line of sockd.conf has")
         desk.wish()
         await desk.written("out")
 
@@ -186,10 +207,10 @@ def test_what_is_no_wish_is_said_and_the_next_wish_is_heard(tmp_path: Path) -> N
         before = descriptors()
         desk.worker.send(b"garbage")
         desk.worker.send(b'{"type":"Run","ruling":1,"origin":' + b"[" * 20_000)
-        assert await desk.trouble("a worker asks for what is no command")
+        assert await desk.trouble("worker 1: asks for what is no command")
         with open("/dev/null") as null:
-            send(desk.worker, End(), [null.fileno()])
-        assert await desk.trouble("a worker asks for a command that no line of sockd.conf has")
+            send(desk.workers["worker 2"][0], End(), [null.fileno()])
+        assert await desk.trouble("worker 2: asks for a command that no line of sockd.conf has")
         desk.wish()
         await desk.written("out")
         await desk.until(lambda: descriptors() == before)
@@ -209,11 +230,55 @@ def test_an_empty_message_does_not_close_the_way_for_all_workers(tmp_path: Path)
 
 def test_workers_that_have_gone_for_ever_leave_it_at_rest(tmp_path: Path) -> None:
     async def work(desk: Desk) -> None:
-        desk.worker.close()
-        await desk.until(lambda: desk.commands.fileno() not in asyncio.get_running_loop()._selector.get_map())  # type: ignore[attr-defined]
+        for name in WORKERS:
+            desk.workers[name][0].close()
+        assert await desk.until(lambda: not any(map(desk.is_heard, WORKERS)))
         assert not desk.ended.is_set()
         send(desk.channel, End())
         await desk.ended.wait()
+
+    run(tmp_path, line(tmp_path, "x"), work)
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
+def test_a_worker_that_shuts_its_way_down_silences_itself_only_and_its_successor_is_heard(
+    tmp_path: Path, how: int
+) -> None:
+    async def work(desk: Desk) -> None:
+        desk.workers["worker 2"][0].shutdown(how)
+        desk.wish()
+        assert await desk.written("out") == "fred\n"
+        (tmp_path / "out").unlink()
+        desk.succeed("worker 2")
+        desk.wish(values=VALUES._replace(user="julie"), name="worker 2")
+        assert await desk.written("out") == "julie\n"
+
+    run(tmp_path, line(tmp_path, "%u"), work)
+
+
+def test_what_a_worker_wished_for_before_it_died_is_done_before_its_successor_is_heard(tmp_path: Path) -> None:
+    async def work(desk: Desk) -> None:
+        before = descriptors()
+        for number in range(20):
+            desk.wish(values=VALUES._replace(user=f"u{number}"), name="worker 2")
+        desk.succeed("worker 2")
+        assert await desk.until(lambda: len(list(tmp_path.glob("u*"))) == 20)
+        assert desk.said() == ""
+        assert descriptors() == before
+
+    run(tmp_path, f"permit ALL ALL : echo > {tmp_path}/%u\n", work)
+
+
+def test_what_a_worker_says_wrong_is_said_once_a_second_and_does_not_hide_what_another_does(tmp_path: Path) -> None:
+    async def work(desk: Desk) -> None:
+        for _ in range(50):
+            desk.worker.send(b"garbage")
+        assert await desk.trouble("worker 1: asks for what is no command")
+        desk.workers["worker 2"][0].send(b"garbage")
+        assert await desk.trouble("worker 2: asks for what is no command")
+        desk.wish()
+        await desk.written("out")
+        assert desk.said().count("worker 1: ") <= 2
 
     run(tmp_path, line(tmp_path, "x"), work)
 

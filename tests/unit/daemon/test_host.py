@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from gateway.daemon.host import SameHost, Texts, ThisHost, decode_texts, signature, user_files
+from gateway.daemon.host import SameHost, Texts, ThisHost, signature, user_files
 from gateway.errors import ConfigError
 from gateway.policy.users import UserFiles
 
@@ -39,17 +40,6 @@ def test_groups_are_those_of_the_host() -> None:
 TEXTS = Texts(
     "/g.toml", {"/g.toml": "a", "/s.conf": "b"}, ("/s.conf",), {"staff": ("fred",), "gone": None}, {"/u": (1,)}
 )
-
-
-def test_texts_are_the_same_after_their_way_to_another_process() -> None:
-    assert decode_texts(TEXTS.encode()) == TEXTS
-    assert decode_texts(Texts().encode()) == Texts()
-
-
-@pytest.mark.parametrize("data", [b"", b"garbage", b"[]", b'{"files": {"/g.toml": 5}}', b"\xff"])
-def test_what_is_no_texts_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        decode_texts(data)
 
 
 def test_the_digest_is_of_all_texts_and_of_their_names_and_of_nothing_else() -> None:
@@ -103,7 +93,7 @@ class Watch:
         user_files(print, first).file(str(path))
         for name in groups:
             first.group(name)
-        self.host = SameHost(decode_texts(first.texts.encode()))
+        self.host = SameHost(msgspec.json.decode(msgspec.json.encode(first.texts), type=Texts))
         self.now = 0.0
         self.troubles: list[str] = []
         self.files = UserFiles(

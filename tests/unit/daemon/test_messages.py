@@ -6,6 +6,7 @@ import resource
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -28,6 +29,7 @@ from gateway.daemon.messages import (
     Message,
     Network,
     Networks,
+    Number,
     Orders,
     Tail,
     channel,
@@ -97,21 +99,28 @@ _verbs = st.sampled_from(["add", "remove"])
 _changes = st.builds(Change, _verbs, _routes, st.none()) | st.builds(Change, _verbs, st.none(), _rules)
 _seconds = st.floats(allow_nan=False, allow_infinity=False)
 _filters = st.builds(Filter, *[st.text(max_size=9)] * len(get_type_hints(Filter)))
+_states = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=200)
+_counts = st.integers(0, 2**63 - 1)
+_lives = st.builds(
+    Live, worker=_counts, port=st.none() | _counts, sent=_counts, received=_counts, seconds=_seconds
+)  # fmt: skip
 _special: Mapping[object, st.SearchStrategy[Any]] = {
     int: _numbers,
+    Number: _counts,
+    Number | None: st.none() | _counts,
     Address: _addresses,
     Network: _networks,
     Filter: _filters,
-    Confinement: st.builds(Confinement),
+    Confinement: st.builds(Confinement, _states, _states),
     Substitutions: st.builds(Substitutions, ident=st.text()),
-    tuple[Live, ...]: st.lists(st.builds(Live, seconds=_seconds), max_size=3).map(tuple),
+    tuple[Live, ...]: st.lists(_lives, max_size=3).map(tuple),
     tuple[Change, ...]: st.lists(_changes, max_size=3).map(tuple),
 }
 
 
 def _any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Messages of a kind with whatever its fields can hold."""
-    hints = get_type_hints(kind).items()
+    hints = get_type_hints(kind, include_extras=True).items()
     return st.builds(kind, **{name: _special.get(hint, st.from_type(hint)) for name, hint in hints})
 
 
@@ -132,7 +141,7 @@ def test_no_two_messages_can_be_taken_for_one_another() -> None:
 
 _garbled = st.builds(
     lambda whole, at, data: whole[: at % (len(whole) + 1)] + data + whole[at % (len(whole) + 1) :],
-    st.sampled_from([msgspec.json.encode(one) for one in (Orders(SMALL, (1, 2)), Load(3, 4, (5,)), End())]),
+    st.sampled_from([msgspec.json.encode(one) for one in (Orders(SMALL, (1, 2)), Load(3, 4), End())]),
     st.integers(0, 2000),
     st.binary(min_size=1, max_size=9),
 )
@@ -367,3 +376,64 @@ def test_neither_end_is_inherited_or_waits(ends: Channel) -> None:
         assert not end.get_inheritable()
         assert not end.getblocking()
     assert select.select(list(ends), [], [], 0) == ([], [], [])
+
+
+# Numbers and addresses that can not be
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param('{"type":"Loaded","number":%s}', id="of a question"),
+        pytest.param('{"type":"Found","number":1,"rows":[],"matched":%s}', id="of sessions"),
+        pytest.param('{"type":"Killed","number":1,"count":%s}', id="of sessions that were ended"),
+        pytest.param('{"type":"Swapped","number":1,"ended":%s}', id="of sessions that new files deny"),
+        pytest.param('{"type":"Ready","pid":%s,"confinement":{"seccomp":"","landlock":""}}', id="of a process"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("number", "is_heard"),
+    [
+        pytest.param("0", True, id="0"),
+        pytest.param(str(2**63 - 1), True, id="the highest"),
+        pytest.param(str(2**63), False, id="one too high"),
+        pytest.param("-1", False, id="below 0"),
+        pytest.param("9" * 4300, False, id="4300 digits, which int() reads"),
+        pytest.param("9" * 4301, False, id="4301 digits, which it does not"),
+        pytest.param("1e400", False, id="infinite"),
+    ],
+)
+def test_numbers_that_can_not_be_counted_with_are_no_message(
+    ends: Channel, data: str, number: str, is_heard: bool
+) -> None:
+    mine, theirs = ends
+    theirs.send((data % number).encode())
+    if is_heard:
+        heard(mine)
+        return
+    with pytest.raises(OSError, match="Protocol error"):
+        receive(mine)
+
+
+def _with(address_: Address) -> Iterator[Any]:
+    """Networks that have it at each place where one can be."""
+    yield pytest.param(Network(own=(address_,)), id=f"own {tuple(address_)}")
+    yield pytest.param(Network(listen=(ListenAddress(address_),)), id=f"listen {tuple(address_)}")
+    yield pytest.param(Network((replace(uplink("wan1"), sources=(address_,)),)), id=f"uplink {tuple(address_)}")
+    yield pytest.param(Network(inside=(AddressPattern(*address_, 0),)), id=f"network {tuple(address_)}")
+    yield pytest.param(Network(inside=(AddressPattern(address_[0], 0, address_[1]),)), id=f"mask {tuple(address_)}")
+
+
+def _each(*addresses: tuple[int, int]) -> list[Any]:
+    return [case for version, number in addresses for case in _with(Address(version, number))]
+
+
+@pytest.mark.parametrize("network", _each((4, -5), (4, 2**32), (6, -1), (6, 2**128), (5, 1), (0, 0), (4, 2**200)))
+def test_addresses_that_are_none_are_refused(network: Network) -> None:
+    with pytest.raises(ValueError, match="an address that is none"):
+        messages.check(network)
+
+
+@pytest.mark.parametrize("network", _each((4, 0), (4, 2**32 - 1), (6, 0), (6, 2**128 - 1)))
+def test_addresses_at_the_edges_are_some(network: Network) -> None:
+    messages.check(network)

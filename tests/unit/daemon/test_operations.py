@@ -138,7 +138,7 @@ def test_who_does_not_answer_is_named_and_who_died_is_not_missed(daemon: Daemon,
     (gathering,) = daemon.gatherings._open.values()
     gathering._until = time.monotonic()
     daemon.gatherings.tick()
-    assert "from worker 2" in operator.told()[0]["error"]
+    assert operator.told()[0]["error"] == "not all workers answered: worker 2: no answer in time"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from gateway.daemon.messages import (
     close_all,
     send,
 )
+from gateway.daemon.warden import WORDS_KEPT, Post
 from gateway.netlink.model import KernelRoute, Prefix, RoutingRule
 from gateway.system.reaper import become_reaper, reap_orphans
 from tests.support.forked import forked
@@ -161,14 +162,120 @@ def test_what_no_file_of_the_configuration_names_is_refused(warden: Hired, tmp_p
     assert opened(warden, tmp_path / "secret") == "EACCES"
 
 
-def test_what_a_file_of_the_configuration_names_may_be_read_once_that_was_read(warden: Hired, tmp_path: Path) -> None:
-    (tmp_path / "users").write_text("fred\n")
-    (tmp_path / "good").write_text("permit *=./users ALL ALL\n")
-    assert opened(warden, tmp_path / "users") == "EACCES"
-    for name in ("good", "users"):
-        found = opened(warden, tmp_path / name)
-        assert isinstance(found, int)
-        os.close(found)
+def may_be_read(warden: Hired, *paths: Path | str) -> list[bool]:
+    """Of each path, in this order."""
+    found = [opened(warden, path) for path in paths]
+    close_all([one for one in found if isinstance(one, int)])
+    assert {one for one in found if isinstance(one, str)} <= {"EACCES"}
+    return [isinstance(one, int) for one in found]
+
+
+def write(folder: Path, **texts: str) -> None:
+    """Files, by their names without what follows the dot of ``sockd_conf``."""
+    for name, text in texts.items():
+        (folder / name.replace("_", ".")).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        pytest.param("'new.conf'", "{folder}/new.conf", id="beside them"),
+        pytest.param('"new.conf"', "{folder}/new.conf", id="in the other quotation marks"),
+        pytest.param("'./new.conf'", "{folder}/./new.conf", id="with a step that leads nowhere"),
+        pytest.param("'{folder}/new.conf'", "{folder}/new.conf", id="whole"),
+    ],
+)
+def test_a_file_that_the_settings_come_to_name_may_be_read_as_soon_as_these_were(
+    tmp_path: Path, written: str, path: str
+) -> None:
+    words, asked = written.format(folder=tmp_path), path.format(folder=tmp_path)
+    with Hired(post(tmp_path)) as warden:
+        write(tmp_path, new_conf="permit ALL ALL\n", gateway_toml=f"[files]\naccess = {words}\n")
+        assert may_be_read(warden, asked, tmp_path / "gateway.toml", asked) == [False, True, True]
+
+
+def test_a_user_file_that_rules_name_may_be_read_and_one_that_only_a_user_file_names_may_not(tmp_path: Path) -> None:
+    users, more, rules = tmp_path / "users", tmp_path / "more", tmp_path / "sockd.conf"
+    words = "[files]\naccess = 'sockd.conf'\n"
+    with Hired(post(tmp_path, words=words, names={"sockd.conf": "permit ALL ALL\n"})) as warden:
+        write(tmp_path, sockd_conf=f"permit julie,*={users},fred ALL ALL\n", users=f"{more}\n", more="fred\n")
+        assert may_be_read(warden, users, more) == [False, False]
+        assert may_be_read(warden, rules, users, more) == [True, True, False]
+        assert may_be_read(warden, more) == [False]
+
+
+def test_a_file_that_the_settings_name_no_more_names_nothing_that_was_not_named_before(tmp_path: Path) -> None:
+    """What the supervisor may write, or what it made the warden read once, is not for it to choose from."""
+    with Hired(post(tmp_path, words="[files]\naccess = 'sockd.conf'\n", files=("good",))) as warden:
+        write(tmp_path, good=f"permit *={tmp_path}/users ALL ALL\n", users="fred\n")
+        assert may_be_read(warden, tmp_path / "good", tmp_path / "users") == [True, False]
+
+
+NAMES_OF_ETC = ("passwd", "group", "shadow", "gshadow", "shadow-")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("# passwd group shadow gshadow shadow-\ngroup = 'sockd' # passwd\n", id="words of a comment"),
+        pytest.param("a = 'etc/passwd'\nb = 'xpasswd'\nc = 'passwdx'\nd = 'group.conf'\n", id="parts of names"),
+        pytest.param("a = 'shadow'\nb = '{folder}/shadow'\nc = 'gshadow'\nd = 'shadow-'\n", id="what is never read"),
+    ],
+)
+@pytest.mark.parametrize("place", ["beside the settings", "in /etc"])
+def test_settings_that_speak_of_passwd_and_shadow_open_none_of_them(tmp_path: Path, words: str, place: str) -> None:
+    write(tmp_path, gateway_toml=words.format(folder=tmp_path), **dict.fromkeys(NAMES_OF_ETC, "root:x:0:0:::\n"))
+    folder = tmp_path if place == "beside the settings" else Path("/etc")
+    with Hired(post(tmp_path, words=words.format(folder=tmp_path))) as warden:
+        asked = [folder / name for name in NAMES_OF_ETC]
+        assert may_be_read(warden, *asked) == [False] * len(asked)
+        assert may_be_read(warden, tmp_path / "gateway.toml", *asked) == [True, *[False] * len(asked)]
+
+
+@pytest.mark.parametrize("beside", ["x{}", "{}x", "-{}", "{}-", ".{}", "{}.1", "/x{}", "{}/y"])
+def test_a_part_of_a_name_opens_nothing(tmp_path: Path, beside: str) -> None:
+    users = tmp_path / "users"
+    users.write_text("fred\n")
+    rules = f"permit {beside.format(users)} ALL ALL\n"
+    with Hired(post(tmp_path, words=f"a = '{beside.format('users')}'", names={"sockd.conf": rules})) as warden:
+        assert may_be_read(warden, users) == [False]
+
+
+def test_a_path_that_begins_nowhere_is_no_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, users="fred\n")
+    with Hired(post(tmp_path, words="[files]\naccess = 'users'\n")) as warden:
+        assert opened(warden, "users") == "EACCES"
+        assert may_be_read(warden, tmp_path / "users") == [True]
+
+
+def test_only_the_newest_of_the_files_that_name_others_are_remembered(tmp_path: Path) -> None:
+    words = "".join(f"a{number} = 'rules{number}'\n" for number in range(WORDS_KEPT + 1))
+    for number in range(WORDS_KEPT + 1):
+        write(tmp_path, **{f"rules{number}": f"*={tmp_path}/users{number} ALL\n", f"users{number}": "fred\n"})
+    with Hired(post(tmp_path, words=words)) as warden:
+        rules = [tmp_path / f"rules{number}" for number in range(WORDS_KEPT + 1)]
+        users = [tmp_path / f"users{number}" for number in range(WORDS_KEPT + 1)]
+        assert may_be_read(warden, *rules) == [True] * len(rules)
+        assert may_be_read(warden, *users) == [False] + [True] * WORDS_KEPT
+
+
+def test_a_folder_that_is_a_link_is_read_where_it_leads_to_now(tmp_path: Path) -> None:
+    """As deployments do it: ``current`` leads to another release from one moment to the next."""
+    for release in ("r1", "r2"):
+        (tmp_path / release).mkdir()
+        (tmp_path / release / "gateway.toml").write_text(release)
+    current = tmp_path / "current"
+    current.symlink_to("r1")
+    settings = str(current / "gateway.toml")
+    with Hired(Post(settings, b"", {}, frozenset({settings}), frozenset())) as warden:
+        for release in ("r1", "r2", "r1"):
+            (tmp_path / "next").symlink_to(release)
+            (tmp_path / "next").rename(current)
+            found = opened(warden, settings)
+            assert isinstance(found, int)
+            assert os.read(found, 10) == release.encode()
+            os.close(found)
 
 
 def test_logs_are_appended_to_and_made_when_they_are_missing(warden: Hired, tmp_path: Path) -> None:
@@ -360,7 +467,7 @@ def test_only_wardens_are_ended(tmp_path: Path) -> None:
         time.sleep(60)
         os._exit(0)
     with Hired(post(tmp_path)) as warden:
-        for pid in (sleeper, 1, 0, -1, 1 << 40):
+        for pid in (sleeper, 1, 0, 1 << 40):
             answer = warden.ask(Dispatch(pid)).message
             assert isinstance(answer, Applied)
             assert len(answer.faults) == 1

@@ -4,7 +4,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gateway.daemon.messages import Message, Ready, Received, channel, receive, send
@@ -15,10 +15,22 @@ PATIENCE = 20
 """Seconds of a warden's life at most: nothing here may hang."""
 
 
-def post(folder: Path, *, files: Sequence[str] = (), logs: Sequence[str] = (), words: str = "") -> Post:
-    """A warden's of these files in a folder; there is always one, so that the folder itself may be read."""
+def post(
+    folder: Path,
+    *,
+    files: Sequence[str] = (),
+    logs: Sequence[str] = (),
+    words: str = "",
+    names: Mapping[str, str] | None = None,
+) -> Post:
+    """A warden's of these files in a folder, of which the settings file always is one.
+
+    ``words`` are those of the settings; ``names`` are further files and their words, in which others are named.
+    """
     paths = frozenset(str(folder / name) for name in ("gateway.toml", *files))
-    return Post(paths, frozenset(str(folder / name) for name in logs), words.encode())
+    naming = {str(folder / name): words.encode() for name, words in (names or {}).items()}
+    appended = frozenset(str(folder / name) for name in logs)
+    return Post(str(folder / "gateway.toml"), words.encode(), naming, paths | naming.keys(), appended)
 
 
 def fork_warden(where: Post, theirs: socket.socket, forsake: Callable[[], object]) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +132,57 @@ def test_a_listener_that_is_closed_while_it_pauses_stays_closed(house: House, mo
     house.listener.resume()
     house.rest(0.1)
     assert house.runner.open == 0
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_a_socket_that_was_shut_down_is_left_alone_and_that_is_said_once(house: House, times: int) -> None:
+    host, port = house.listening.getsockname()
+    served = house.client()
+    assert house.until(lambda: house.runner.open == 1)
+    shut_down(house.listening, times)
+    assert house.until(lambda: house.log.troubles)
+    assert least(house.work_at_rest, below=0.05) < 0.05
+    assert house.log.troubles == [f"{host}:{port} was shut down by somebody; nobody is accepted by it"]
+    assert house.runner.open == 1
+    served.close()
+    house.listener.finish()
+    house.listener.close()
+    assert house.until(lambda: house.runner.open == 0)
+    assert len(house.log.troubles) == 1
+
+
+def shut_down(sock: socket.socket, times: int = 1) -> None:
+    """For all who have it."""
+    sock.shutdown(socket.SHUT_RDWR)
+    for _ in range(times - 1):
+        with pytest.raises(OSError, match="not connected"):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_successor_that_gets_a_socket_that_was_shut_down_leaves_it_alone_too(house: House) -> None:
+    house.listener.close()
+    shut_down(house.listening)
+    successor = module.Listener(house.poller, house.runner, house.listening)
+    assert house.until(lambda: house.log.troubles)
+    assert least(house.work_at_rest, below=0.05) < 0.05
+    successor.resume()
+    assert least(house.work_at_rest, below=0.05) < 0.05
+    assert len(house.log.troubles) == 1
+
+
+@pytest.mark.usefixtures("limit")
+def test_a_socket_that_was_shut_down_in_a_pause_is_left_alone_after_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.05)
+    house.client()
+    no_more_descriptors()
+    assert house.until(lambda: house.log.troubles)
+    more_descriptors()
+    shut_down(house.listening)
+    assert house.until(lambda: len(house.log.troubles) == 2)
+    assert house.log.troubles[1].endswith("was shut down by somebody; nobody is accepted by it")
+    assert least(house.work_at_rest, below=0.05) < 0.05
 
 
 def test_a_client_that_is_gone_before_it_is_accepted_costs_nothing(house: House) -> None:

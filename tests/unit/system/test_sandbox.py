@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.system import landlock, sandbox, seccomp
@@ -140,6 +142,35 @@ def fork() -> None:
     os.waitpid(pid, 0)
 
 
+def own(command: int, argument: int | bytes) -> None:
+    """fcntl(2) on a socket, about the signals that its descriptor has sent, and to whom."""
+    with socket.socket() as sock:
+        fcntl.fcntl(sock, command, argument)
+
+
+def own_by_ioctl(request: int) -> None:
+    """The same by ioctl(2), to the parent."""
+    with socket.socket() as sock:
+        fcntl.ioctl(sock, request, struct.pack("i", os.getppid()))
+
+
+def with_a_file(act: Callable[[int], object]) -> None:
+    """On an open file with content."""
+    descriptor = os.memfd_create("gateway")
+    try:
+        os.write(descriptor, b"secret")
+        act(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def punch(descriptor: int) -> None:
+    """fallocate(2) with FALLOC_FL_PUNCH_HOLE and FALLOC_FL_KEEP_SIZE."""
+    call("fallocate", descriptor, 0x03, 0, 6)
+
+
+F_SETOWN_EX, F_OWNER_TID = 15, 0
+FIOSETOWN, SIOCSPGRP = 0x8901, 0x8902
 NETFILTER, GENERIC = 12, 16
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PTRACE_TRACEME, PTRACE_SEIZE = 0, 0x4206
@@ -154,6 +185,13 @@ BREAK_OUTS: list[tuple[str, Callable[[], object], tuple[Kind, ...]]] = [
     ("read another process's memory", lambda: call("process_vm_readv", os.getppid(), None, 0, None, 0, 0), ALL),
     ("signal the parent", lambda: os.kill(os.getppid(), 0), NOT_FORKING),
     ("signal the parent's thread", lambda: by_name("tgkill", os.getppid(), os.getppid(), 0), NOT_FORKING),
+    ("have the parent signalled", lambda: own(fcntl.F_SETOWN, os.getppid()), SERVING),
+    ("have its thread signalled", lambda: own(F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, os.getppid())), SERVING),
+    ("have SIGKILL sent", lambda: own(fcntl.F_SETSIG, signal.SIGKILL), SERVING),
+    ("have the parent signalled by ioctl", lambda: own_by_ioctl(FIOSETOWN), SERVING),
+    ("have the parent signalled as its group", lambda: own_by_ioctl(SIOCSPGRP), SERVING),
+    ("empty an open file", lambda: with_a_file(lambda file: os.ftruncate(file, 0)), SERVING),
+    ("empty a part of an open file", lambda: with_a_file(punch), SERVING),
     ("mount", lambda: call("mount", b"none", b"/nonexistent", b"tmpfs", 0, None), ALL),
     ("unmount", lambda: call("umount2", b"/nonexistent", 0), ALL),
     ("leave for a user namespace", lambda: call("unshare", CLONE_NEWUSER), ALL),
@@ -428,10 +466,29 @@ def load_a_library() -> object:
 def use_memory() -> object:
     with mmap.mmap(-1, 1 << 20) as shared:
         shared[:5] = b"hello"
-        descriptor = os.memfd_create("gateway")
-        os.ftruncate(descriptor, 4096)
-        os.close(descriptor)
         return shared[:5]
+
+
+def pass_a_file_that_nobody_can_change() -> object:
+    """As journald and the workers are given them."""
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    with os.fdopen(os.memfd_create("gateway", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "r+b") as file:
+        file.write(b"hello")
+        file.flush()
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
+        return os.pread(file.fileno(), 16, 0), fcntl.fcntl(file, fcntl.F_GET_SEALS) == seals
+
+
+def command_descriptors() -> object:
+    """What libraries do to theirs."""
+    reading, writing = os.pipe()
+    with socket.socket() as sock, open(os.devnull) as null, open(reading), open(writing, "a"):
+        fcntl.fcntl(sock, fcntl.F_SETFL, fcntl.fcntl(sock, fcntl.F_GETFL) | os.O_NONBLOCK)
+        fcntl.fcntl(sock, fcntl.F_SETFD, fcntl.fcntl(sock, fcntl.F_GETFD))
+        fcntl.lockf(null, fcntl.LOCK_SH)
+        os.close(os.dup(sock.fileno()))
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 16)
+        return os.get_blocking(sock.fileno()), fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ)
 
 
 def use_descriptors() -> object:
@@ -492,6 +549,8 @@ NEEDED: list[tuple[str, Callable[[], object], object, tuple[Kind, ...]]] = [
     ("import modules", import_late, "wsgiref.util", ALL),
     ("load libraries", load_a_library, True, ALL),
     ("use memory", use_memory, b"hello", ALL),
+    ("pass a file that nobody can change", pass_a_file_that_nobody_can_change, (b"hello", True), ALL),
+    ("command descriptors", command_descriptors, (False, 1 << 16), ALL),
     ("use descriptors", use_descriptors, (8, True, True), ALL),
     ("read its own state", read_state, "filter", ALL),
     ("raise its own limits", raise_limits, True, ALL),
@@ -774,7 +833,7 @@ def test_every_name_in_the_tables_is_a_system_call() -> None:
 NEVER_REFUSED = ("futex", "rt_sigreturn", "exit_group", "exit", "restart_syscall", "munmap", "close")
 HOT = (
     "read write writev close recvfrom recvmsg sendto sendmsg connect accept4 setsockopt getsockopt getsockname "
-    "getpeername shutdown bind epoll_ctl epoll_pwait epoll_pwait2 splice pipe2 fcntl futex clock_gettime getpid"
+    "getpeername shutdown bind epoll_ctl epoll_pwait epoll_pwait2 splice pipe2 futex clock_gettime getpid"
 )
 
 
@@ -792,6 +851,31 @@ def test_the_data_path_makes_no_call_whose_arguments_are_looked_at(architecture:
     plain = filter_of(Kind.WORKER, 1).rules[0]
     assert {name for name in HOT.split() if name not in plain.calls} == set()
     assert all(number_on(architecture, name) >= 0 for name in HOT.split())
+
+
+# What is told of it
+
+
+def told(seccomp_state: str, landlock_state: str = "ABI 7") -> Confinement:
+    """As another process says it. Raises ValidationError."""
+    return msgspec.convert({"seccomp": seccomp_state, "landlock": landlock_state}, Confinement)
+
+
+def test_what_another_process_tells_of_itself_is_short_and_can_be_shown() -> None:
+    assert told("off: " + 195 * "x") == Confinement("off: " + 195 * "x", "ABI 7")
+    for text in ("off: " + 196 * "x", "off\x1b[31m", "off\n", "\n", "off\u202e", "off\x7f", "\u00e9"):
+        with pytest.raises(msgspec.ValidationError):
+            told(text)
+        with pytest.raises(msgspec.ValidationError):
+            told("on", text)
+
+
+def test_what_is_in_force_and_every_reason_why_not_can_be_told() -> None:
+    assert told(HERE.seccomp, HERE.landlock) == HERE
+    for number in errno.errorcode:
+        for reason in (f"off: the kernel refuses a seccomp filter: {os.strerror(number)}",
+                       f"off: {landlock._WHY.get(number, os.strerror(number))}"):  # fmt: skip
+            assert told(reason, reason) == Confinement(reason, reason)
 
 
 # Without one or the other
