@@ -18,7 +18,10 @@ class Door:
         self.places = 1000
         self.taken: list[socket.socket] = []
         self.clients: list[socket.socket] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        # A port that the kernel chose would be another one when the socket listens again.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.address = self.listener.getsockname()
         say = Complaints(self.loop.trouble, self.loop.clock)
         self.acceptor = Acceptor(
