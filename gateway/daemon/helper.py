@@ -147,9 +147,9 @@ class Helper:
         self._title.show(f"{self._runner.running} commands running, {self._ran} run")
         self._loop.call_later(TITLE_SECONDS, self._show)
 
-    def close(self) -> None:
-        """End what runs."""
-        self._runner.close()
+    async def close(self) -> None:
+        """End what runs, and what is just being started."""
+        await self._runner.finish()
 
 
 def templates(configuration: Configuration) -> Mapping[str, str]:
@@ -194,5 +194,5 @@ async def _live(
         send(channel, ready)
         await ended.wait()
     finally:
-        helper.close()
+        await helper.close()
         journal.flush()

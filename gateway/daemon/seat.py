@@ -249,9 +249,10 @@ class Seat:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno in _NO_ROOM and warden.waiting:
+            if error.errno is not None and error.errno in _NO_ROOM and warden.waiting:
                 # What it passed did not fit: that costs this one question, and is no fault of the warden's.
-                warden.waiting.popleft().done(Received(Opened(error.errno), []))
+                one = warden.waiting.popleft()
+                one.done(Received(_no_room(one.kind, error.errno), []))
                 return
             received = None
         if received is None:
@@ -343,6 +344,10 @@ class Seat:
 
 
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+
+def _no_room(kind: type[Opened | Applied], number: int) -> Opened | Applied:
+    return Opened(number) if kind is Opened else Applied((os.strerror(number),))
 
 
 def _discard(received: Received) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 MAX_RUNNING = 32
 LOOK_SECONDS = 0.2
+FINISH_SECONDS = 1.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """All that a command gets to know of the environment that the daemon was started in."""
 
@@ -19,9 +20,10 @@ class CommandRunner:
         self.seconds = seconds
         self._trouble = trouble
         self._running: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[asyncio.subprocess.Process]] = set()
         #: the process groups that have not ended
         self._groups: set[int] = set()
-        self._closed = False
+        self._closed = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -38,17 +40,18 @@ class CommandRunner:
         task.add_done_callback(self._running.discard)
 
     async def _run(self, command: str) -> None:
-        null = asyncio.subprocess.DEVNULL
+        if self._closed.is_set():
+            return
+        start = asyncio.get_running_loop().create_task(_started(command))
+        self._starts.add(start)
+        start.add_done_callback(self._starts.discard)
         try:
-            process = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", command,
-                stdin=null, stdout=null, stderr=null, env=ENVIRONMENT, cwd="/", start_new_session=True,
-            )  # fmt: skip
+            process = await start
         except OSError as error:
             self._trouble(f"cannot run a command of sockd.conf: {error.strerror}")
             return
         self._groups.add(process.pid)
-        if self._closed:
+        if self._closed.is_set():
             self.close()  # it was being started when all others were ended
         try:
             async with asyncio.timeout(self.seconds):
@@ -63,9 +66,26 @@ class CommandRunner:
 
     def close(self) -> None:
         """End what runs: no command outlives the daemon that asked for it."""
-        self._closed = True
+        self._closed.set()
         for leader in self._groups:
             _kill_group(leader)
+
+    async def finish(self) -> None:
+        """`close`, and end those too that were just being started.
+
+        The loop could not end by itself: cancelled in the middle of a start, asyncio waits for that process for ever.
+        """
+        self.close()
+        if self._starts:
+            await asyncio.wait(self._starts, timeout=FINISH_SECONDS)
+
+
+async def _started(command: str) -> asyncio.subprocess.Process:
+    null = asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(
+        "/bin/sh", "-c", command,
+        stdin=null, stdout=null, stderr=null, env=ENVIRONMENT, cwd="/", start_new_session=True,
+    )  # fmt: skip
 
 
 async def _until_empty(leader: int) -> None:

@@ -6,6 +6,8 @@ touched, not even those in the ranges of our own numbers.
 
 import asyncio
 import errno
+import select
+import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -323,7 +325,18 @@ def _rule_words(rule: RoutingRule) -> str:
 
 def read_kernel() -> KernelState:
     """What the kernel has now, for callers without an event loop. Raises KernelRefused; RuntimeError in a loop."""
+    _need_room()
     return asyncio.run(_read_all())
+
+
+def _need_room() -> None:
+    """For the descriptors of a loop: one that fails in the middle of its making writes that on standard error."""
+    try:
+        with select.epoll():
+            for end in socket.socketpair():
+                end.close()
+    except OSError as error:
+        raise KernelRefused(f"cannot ask the kernel for its networks: {error.strerror}") from None
 
 
 async def _read_all() -> KernelState:
@@ -333,6 +346,7 @@ async def _read_all() -> KernelState:
 
 def own_addresses() -> tuple[InterfaceAddress, ...]:
     """Every address that this host has now, of both families; for callers as of `read_kernel`. Raises KernelRefused."""
+    _need_room()
     return asyncio.run(_read_addresses())
 
 

@@ -389,7 +389,7 @@ def test_without_room_or_seals_no_memory_stays_behind(tmp_path: Path, monkeypatc
     def no_seals(_descriptor: int, _command: int, _seals: int) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(module.fcntl, "fcntl", no_seals)
+    monkeypatch.setattr(fcntl, "fcntl", no_seals)
     before = descriptors()
     with pytest.raises(OSError, match="Invalid argument"):
         memory_of(Package(texts(tmp_path, ""), ()))

@@ -64,11 +64,11 @@ class Desk:
         title = Title("helper", live=False)
         self.helper = Helper(configured(folder, rules), 1, self.journal, self.theirs, wishes, title, self.ended)
 
-    def __enter__(self) -> "Desk":
+    async def __aenter__(self) -> "Desk":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.helper.close()
+    async def __aexit__(self, *_: object) -> None:
+        await self.helper.close()
         loop = asyncio.get_running_loop()
         for sock in (self.channel, self.theirs, *itertools.chain(*self.workers.values())):
             if sock.fileno() >= 0:
@@ -144,7 +144,7 @@ def run(folder: Path, rules: str, work: Callable[[Desk], Awaitable[None]]) -> No
 
     async def whole() -> None:
         async with asyncio.timeout(40):
-            with Desk(folder, rules) as desk:
+            async with Desk(folder, rules) as desk:
                 await work(desk)
 
     assert forked(lambda: asyncio.run(whole())) is None
@@ -346,7 +346,7 @@ def test_what_runs_ends_with_it(tmp_path: Path) -> None:
     async def work(desk: Desk) -> None:
         desk.wish()
         pid = int(await desk.written("pid"))
-        desk.helper.close()
+        await desk.helper.close()
 
         def is_gone() -> bool:
             try:

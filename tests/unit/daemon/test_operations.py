@@ -1,7 +1,5 @@
 """What operators are answered, by a daemon of which only the numbers and the files are real."""
 
-import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,9 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.control import protocol
-from gateway.control.peer import peer_of
 from gateway.control.protocol import ControlError, Filter, Live, Report, Totals
-from gateway.control.reply import Outbox, Reply
+from gateway.control.reply import Reply
 from gateway.daemon.configuration import reproduce
 from gateway.daemon.counters import UNMATCHED, Block, Slot, Slots
 from gateway.daemon.gathering import Gathering, Gatherings
@@ -20,6 +17,7 @@ from gateway.daemon.host import Texts
 from gateway.daemon.messages import Found, Inquire, Kill, Killed, Message, Network
 from gateway.daemon.operations import Operations, Ruling, rfc3339
 from tests.support.waiting import least
+from tests.unit.daemon.operators import Operator
 
 RULES = "deny ALL 192.0.2.0/24\n# a comment\npermit 10.0.0.0/8 \\\nALL\n"
 
@@ -28,32 +26,6 @@ def ruling(rules: str = RULES) -> Ruling:
     files = {"/g.toml": "[files]\naccess = '/sockd.conf'\n", "/sockd.conf": rules}
     configuration = reproduce(Texts("/g.toml", files, ("/g.toml",)), print)
     return Ruling(configuration, Slots().assign(configuration.access, rules), 1, "2026-01-01T00:00:00Z")
-
-
-class Operator:
-    """Whoever asks, and all that it is told."""
-
-    def __init__(self) -> None:
-        self.near, self.far = socket.socketpair()
-        self.far.setblocking(False)
-        self.peer = peer_of(self.near)
-        self.out = Outbox()
-        self.is_closed = False
-        self.reply = Reply(self)
-
-    def wake(self) -> None:
-        """As `Carrier`."""
-
-    def told(self) -> list[dict[str, Any]]:
-        data = b""
-        while not self.out.is_empty:
-            self.out.send(self.near)
-            data += self.far.recv(1 << 22)
-        return [json.loads(line) for line in data.splitlines()]
-
-    def close(self) -> None:
-        self.near.close()
-        self.far.close()
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Who is asked, who takes over, and who is given up: with real wardens, and with some that do what none should."""
 
+import errno
 import os
 import selectors
 import signal
@@ -280,6 +281,33 @@ def test_at_the_end_all_of_them_end_without_a_word(tmp_path: Path) -> None:
     in_an_office(tmp_path, work)
 
 
+def test_the_last_one_is_kept_while_it_is_stopped_and_asked_again_when_it_goes_on(tmp_path: Path) -> None:
+    def work(office: Office) -> None:
+        first, spare = office.seat.pids
+        office.kill(spare)
+        assert office.until(lambda: office.seat.pids == (first,))
+        office.kill(first, signal.SIGSTOP)
+        question = Open(str(office.file), "read")
+        with pytest.raises(TimeoutError):
+            office.seat.ask(question, seconds=SOON)
+        assert office.seat.pids == (first,)
+        for _ in range(3):
+            with pytest.raises(TimeoutError, match="the warden does not answer"):
+                office.seat.ask(question, seconds=1000.0)  # it is not even waited for
+            office.seat.refill()
+        assert office.troubles[1:] == [f"warden (process {first}) does not answer, and there is no other"]
+        before = descriptors()
+        office.kill(first, signal.SIGCONT)
+        assert office.until(lambda: not office.seat.wardens[0].is_late)
+        assert descriptors() == before, "what it opened too late is closed"
+        assert office.read() == b"here"
+        office.seat.refill()
+        assert office.until(lambda: office.seat.is_ready)
+        assert office.seat.pids[0] == first
+
+    in_an_office(tmp_path, work)
+
+
 # With wardens that are this very test
 
 
@@ -497,3 +525,58 @@ def test_an_answer_that_is_there_is_heard_before_a_warden_is_given_up(
     actors.seat.refill()
     assert heard == [Applied()] * 3
     assert len(actors.seat.wardens) == 2
+
+
+def last_one(actors: Actors) -> socket.socket:
+    """There is no spare, and none can be made; the end of the one that is left."""
+    actors.ends[1].close()
+    actors.turn()
+    actors.seat.may_fork = False
+    return actors.ends[0]
+
+
+def test_answers_that_the_last_one_owes_are_nobodys_and_all_are_waited_for(actors: Actors) -> None:
+    end = last_one(actors)
+    heard: list[Applied] = []
+    actors.seat.apply((), heard.append)
+    with pytest.raises(TimeoutError):
+        actors.seat.ask(Open("/x", "read"), seconds=0.0)
+    assert [answer.faults for answer in heard] == [("the warden does not answer",)]
+    send(end, Applied())
+    actors.turn()
+    with pytest.raises(TimeoutError):
+        actors.seat.reading("/x")
+    with open("/dev/null") as null:
+        before = descriptors()
+        send(end, Opened(), [null.fileno()])
+        actors.turn()
+        assert descriptors() == before
+        send(end, Opened(), [null.fileno()])
+        os.close(actors.seat.reading("/x"))
+    assert len(heard) == 1
+    assert len(actors.seat.wardens) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS])
+def test_an_answer_that_there_is_no_room_for_costs_one_question_and_no_warden(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_room(end: socket.socket) -> None:
+        receive(end)
+        raise OSError(number, os.strerror(number))
+
+    heard: list[Applied] = []
+    with monkeypatch.context() as context:
+        context.setattr(module, "receive", no_room)
+        send(actors.ends[0], Opened(errno.ENOENT))
+        with pytest.raises(OSError, match=os.strerror(number)):
+            actors.seat.reading("/x")
+        actors.seat.apply((), heard.append)
+        send(actors.ends[0], Applied())
+        actors.calls[actors.seat.wardens[0].channel]()
+    assert heard == [Applied((os.strerror(number),))]
+    assert len(actors.seat.wardens) == 2
+    assert actors.troubles == []
+    send(actors.ends[0], Opened(errno.ENOENT))
+    with pytest.raises(FileNotFoundError):
+        actors.seat.reading("/x")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.address import Address
 from gateway.daemon.children import STOP_SECONDS
 from gateway.daemon.messages import MAY_SAY, Applied, Apply, End, Found, Network, Networks, Opened, Orders
 from tests.support import proc
@@ -294,6 +295,8 @@ LIVES = {
     "worker 1": ("gateway.daemon.worker", "run_worker"),
 }
 NO_MESSAGE = b'{"type":"Shutdown"}'
+NO_NUMBER = b'{"type":"Loaded","number":' + b"9" * 4300 + b"}"
+NO_ADDRESS = msgspec.json.encode(Networks(Network(own=(Address(4, -5),))))
 
 
 def _wrong() -> Iterator[Any]:
@@ -305,7 +308,10 @@ def _wrong() -> Iterator[Any]:
                 words = msgspec.json.encode(message)
                 yield pytest.param(child, words, "says what it may not say", id=f"{child}: {type(message).__name__}")
         yield pytest.param(child, NO_MESSAGE, "says what is no message", id=f"{child}: nothing that there is")
+        yield pytest.param(child, NO_NUMBER, "says what is no message", id=f"{child}: a number of 4300 digits")
         yield pytest.param(child, b"\xff" * 70_000, "says what is no message", id=f"{child}: bytes")
+    said = r"says what can not be \(ValueError: an address that is none\)"
+    yield pytest.param("watcher", NO_ADDRESS, said, id="watcher: an address that is none")
 
 
 @pytest.mark.parametrize(("child", "words", "said"), list(_wrong()))

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.net.shell import MAX_RUNNING, CommandRunner
+from gateway.system.reaper import become_reaper, reap_orphans
+from tests.support import proc
+from tests.support.forked import forked
+from tests.support.waiting import eventually
 from tests.unit.net.stage import Stage
 
 
@@ -140,3 +144,27 @@ def test_signals_are_not_ignored_in_a_command(stage: Stage, tmp_path: Path) -> N
     assert masks["SigBlk"] == 0
     assert not masks["SigIgn"] & 1 << (signal.SIGPIPE - 1)
     assert commands.over()
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_loop_ends_and_leaves_nobody_behind_however_far_its_commands_have_got(turns: int) -> None:
+    async def work() -> None:
+        runner = CommandRunner(60.0, print)
+        for _ in range(5):
+            runner.run("sleep 60")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await runner.finish()
+
+    def live() -> list[int]:
+        become_reaper()
+        asyncio.run(work())
+
+        def is_alone() -> bool:
+            reap_orphans(())
+            return proc.tree(os.getpid()) == [os.getpid()]
+
+        eventually(is_alone)
+        return proc.tree(os.getpid())[1:]
+
+    assert forked(live) == []
