@@ -102,7 +102,7 @@ def _serve(options: argparse.Namespace) -> int:
             _say(line)
 
     # The daemon changes its folder, and reads its files again.
-    configuration = load(os.path.abspath(options.f), report)
+    configuration = load(_told(os.path.abspath(options.f)), report)
     settings = configuration.settings
     account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
     workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
@@ -158,6 +158,15 @@ def _serve(options: argparse.Namespace) -> int:
         if pidfile is not None:
             pidfile.remove()
     return 0
+
+
+def _told(path: str) -> str:
+    """The path, if it can be shown and sent. Raises StartError."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise StartError(f"the path of the settings is not UTF-8: {os.fsencode(path)!r}") from None
+    return path
 
 
 def _pidfile(settings: Settings) -> PidFile:

@@ -47,15 +47,27 @@ class Draining:
             for reply in self._replies:
                 reply.row({"sessions": sessions})
 
+    @property
+    def _is_late(self) -> bool:
+        return self._until is not None and time.monotonic() >= self._until
+
+    @property
+    def _is_quiet(self) -> bool:
+        return self._quiet_since is not None and time.monotonic() >= self._quiet_since + QUIET_SECONDS
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `is_over` would say so."""
+        return self._is_late or self._is_quiet
+
     def is_over(self) -> bool:
-        """Whether it is time to end."""
-        now = time.monotonic()
-        if self._until is not None and now >= self._until:
+        """Whether it is time to end, which is said."""
+        if self._is_late:
             sessions = self._sessions()
             left = "1 session is" if sessions == 1 else f"{sessions} sessions are"
             self._line(f"drained -- time is up, {left} ended")
             return True
-        if self._quiet_since is not None and now >= self._quiet_since + QUIET_SECONDS:
+        if self._is_quiet:
             self._line("drained -- the last session has ended")
             return True
         return False

@@ -6,16 +6,19 @@ one can shut it down for all (shutdown(2)), and so can root from outside (``ss -
 
 import itertools
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from gateway.address import Endpoint
+from gateway.address import Address, Endpoint
 from gateway.daemon.messages import MAX_LISTENERS, ListenAddress
 from gateway.errors import StartError
 from gateway.net.sockets import endpoint_of, inherited, listening
 from gateway.netlink.model import is_link_local
 
 BACKLOG = 4096
+LET_GO_SECONDS = 30.0
+"""So long a socket that was given up may still be open in a worker, which is busy or stopped."""
 
 
 Opener = Callable[[Endpoint, int, bool, str, int], socket.socket]
@@ -47,6 +50,19 @@ class Listeners:
         #: those that are open and deaf, and why nothing else could be opened in their place, in words
         self._deaf: dict[ListenAddress, str] = {}
         self._left_out = 0
+        #: addresses and ports that were given up, and until when a worker may still hold them
+        self._given_up: dict[Endpoint, float] = {}
+
+    def _let_go(self, place: ListenAddress) -> None:
+        now = time.monotonic()
+        self._given_up = {endpoint: until for endpoint, until in self._given_up.items() if until > now}
+        self._given_up[Endpoint(place.address, self._port)] = now + LET_GO_SECONDS
+
+    def _was_ours(self, address: Address) -> bool:
+        """Whether workers may still hold this address: they close it when they hear that it was given up."""
+        now = time.monotonic()
+        held = (one.address for one, until in self._given_up.items() if one.port == self._port and until > now)
+        return _overlaps(address, held)
 
     def open_first(self, wanted: Sequence[ListenAddress]) -> None:
         """Open them all; raises StartError when one can not be opened, and then none is."""
@@ -79,7 +95,8 @@ class Listeners:
         try:
             for place in self._bounded(wanted):
                 if not is_same or place not in self._open:
-                    move.opened[place] = self._opened(place, is_ours=self._port == before[0] and self._overlaps(place))
+                    is_ours = self._port == before[0] and _overlaps(place.address, (one.address for one in self._open))
+                    move.opened[place] = self._opened(place, is_ours=is_ours)
         except OSError as error:
             move.close()
             raise StartError(f"cannot listen on {self._words(place)}: {error.strerror}") from None
@@ -87,13 +104,6 @@ class Listeners:
             move = move._replace(port=self._port)
             self._port, self._device = before
         return move
-
-    def _overlaps(self, place: ListenAddress) -> bool:
-        """Whether some of the open sockets have this address, too: one of a family's wildcards has all of them."""
-        return any(
-            place.address == other.address or not place.address.number or not other.address.number
-            for other in self._open
-        )
 
     def complete(self, move: "Move", written_port: int) -> None:
         """The new ones are those that there are now; the old ones are closed if it replaces them."""
@@ -108,6 +118,7 @@ class Listeners:
             return False
         before = set(self._open)
         for place in before.difference(wanted):
+            self._let_go(place)
             _close(self._open.pop(place).sockets)
         for place in self._bounded(wanted):
             if place not in self._open:
@@ -196,7 +207,7 @@ class Listeners:
 
         Not so if the port ``is_ours`` already.
         """
-        if not is_ours:
+        if not is_ours and not self._was_ours(place.address):
             probe = self._listening(place, 0, shared=False)
             self._port = probe.getsockname()[1]
             probe.close()
@@ -240,6 +251,8 @@ class Listeners:
 
     def close(self) -> None:
         """Close them all here; workers keep theirs."""
+        for place in self._open:
+            self._let_go(place)
         _close(self.sockets)
         self._open.clear()
 
@@ -257,6 +270,11 @@ class Move(NamedTuple):
         """They are not wanted."""
         for opened in self.opened.values():
             _close(opened.sockets)
+
+
+def _overlaps(address: Address, others: Iterable[Address]) -> bool:
+    """Whether one of these is the same, or has it: one of a family's wildcards has all of them."""
+    return any(address == other or not address.number or not other.number for other in others)
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

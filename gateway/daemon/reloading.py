@@ -6,7 +6,7 @@ unless it is asked to end those that the new ones deny.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gateway.config.settings import Settings
@@ -31,6 +31,7 @@ LOAD_SECONDS = 30.0
 """How long the others may take to make themselves ready."""
 
 SWAP_SECONDS = 10.0
+ROUNDS = 5
 MAX_NOTES = 50
 """Warnings that are told; a file of thousands of lines may have as many."""
 
@@ -80,6 +81,16 @@ class Reloading:
         self._journal = journal
         self._watcher = watcher
         self._began_with = began_with
+        #: what is open only while a reload is under way
+        self._move: Move | None = None
+        self._memory: int | None = None
+
+    def forsake(self) -> None:
+        """In a new process: hold nothing of a reload that is under way."""
+        if self._move is not None:
+            self._move.close()
+        if self._memory is not None:
+            os.close(self._memory)
 
     def run(self, *, recheck: bool) -> protocol.Reloaded:
         """All files, or none. Raises GatewayError, and then all is as it was."""
@@ -94,17 +105,21 @@ class Reloading:
         new = load(old.texts.path, self._journal.trouble, self._reading)
         slots = slots_of(self._slots, new)
         internal = new.settings.internal
-        network = network_of(new.settings, new.kernel, daemon.network.uplinks)
+        listen = network_of(new.settings, new.kernel, ()).listen if daemon.accepts else ()
         # What is opened for the new files is closed again if anybody refuses them.
-        move = self._listeners.move(internal.port, internal.interface, network.listen if daemon.accepts else ())
+        move = self._move = self._listeners.move(internal.port, internal.interface, listen)
         try:
             prepared = self._prepare(Package(new.texts, slots))
         except BaseException:
             move.close()
             raise
+        finally:
+            self._move = None
         daemon.ruling = Ruling(new, slots, daemon.ruling.number + 1, rfc3339(time.time()))
         ended = self._swap(recheck, prepared)
-        daemon.network = network
+        if _watched(old) != _watched(new):
+            # Else the watcher has told it, and may have told other things meanwhile.
+            daemon.network = network_of(new.settings, new.kernel, daemon.network.uplinks)
         self._listen(move, internal.port)
         self._watch(old, new)
         self._journal.choose(new.settings.log.classes)
@@ -115,30 +130,40 @@ class Reloading:
         try:
             return self._seat.reading(path, flags)
         except PermissionError as error:
-            why = "Permission denied; files in a folder that sockd did not know at its start are read at its next one"
+            why = "Permission denied; sockd opens what its files name as it is written, in folders known at its start"
             raise PermissionError(error.errno, why) from None
 
     # The two steps
 
     def _prepare(self, package: Package) -> Mapping[str, int]:
         """Everybody makes himself ready; who has, and as which process. Raises GatewayError, OSError."""
-        ruling = self._daemon.ruling.number + 1
-        takers = [child for child in self._daemon.takers() if child.name in self._crew.ready]
-        prepared = {child.name: child.pid for child in takers}
-        memory = memory_of(package)
+        prepared: dict[str, int] = {}
+        self._memory = memory_of(package)
         try:
-            asked = self._crew.ask(
-                takers, lambda number: messages.Load(number, ruling), LOAD_SECONDS, descriptors=[memory]
-            )
-            self._await(asked)
+            # Who is born while the others make themselves ready was born with the old files, and is asked, too.
+            for _ in range(ROUNDS):
+                takers = [child for child in self._takers() if prepared.get(child.name) != child.pid]
+                if not takers:
+                    break
+                self._load(takers, self._memory)
+                prepared |= {child.name: child.pid for child in takers}
         finally:
-            os.close(memory)
+            os.close(self._memory)
+            self._memory = None
+        return prepared
+
+    def _takers(self) -> list[Child]:
+        return [child for child in self._daemon.takers() if child.name in self._crew.ready]
+
+    def _load(self, takers: Sequence[Child], memory: int) -> None:
+        ruling = self._daemon.ruling.number + 1
+        asked = self._crew.ask(takers, lambda number: messages.Load(number, ruling), LOAD_SECONDS, descriptors=[memory])
+        self._await(asked)
         faults = sorted({answer.fault for answer in asked.answers if answer.fault})
         if faults:
             raise StartError(f"a process can not load the files: {faults[0]}")
         if asked.failures:
             raise StartError(f"not all processes can load the files: {asked.failures}")
-        return prepared
 
     def _swap(self, recheck: bool, prepared: Mapping[str, int]) -> int:
         """The new files rule everywhere; how many sessions they ended. Who does not take them is replaced."""
@@ -147,7 +172,7 @@ class Reloading:
         ready = [child for child in takers if prepared.get(child.name) == child.pid]
         for child in takers:
             if child not in ready:
-                self._crew.replace(child)  # born with the old files, since the others were asked
+                self._crew.replace(child)  # it is just being born, with the old files, and serves nobody yet
         asked = self._crew.ask(ready, lambda number: messages.Swap(number, ruling, recheck), SWAP_SECONDS)
         self._await(asked)
         for name in (*asked.missing, *asked.unreached):

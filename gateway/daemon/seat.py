@@ -155,8 +155,11 @@ class Seat:
             elif faults := self.ask(Spare(), [theirs.fileno()]).message.faults:
                 raise OSError(errno.EIO, "; ".join(faults))
         except OSError:
-            mine.close()
-            raise
+            theirs.close()
+            # Of the last one, which died just when it had made this one, nothing is left but this one.
+            if not (self.is_empty and _speaks(mine)):
+                mine.close()
+                raise
         finally:
             theirs.close()
         self.wardens.append(warden)
@@ -251,7 +254,7 @@ class Seat:
         except OSError as error:
             if error.errno is not None and error.errno in _NO_ROOM and warden.waiting:
                 # What it passed did not fit: that costs this one question, and is no fault of the warden's.
-                one = warden.waiting.popleft()
+                one = _answered(warden)
                 one.done(Received(_no_room(one.kind, error.errno), []))
                 return
             received = None
@@ -260,8 +263,7 @@ class Seat:
         elif isinstance(received.message, Ready):
             warden.pid, warden.confinement = received.message.pid, received.message.confinement
         elif warden.waiting and isinstance(received.message, warden.waiting[0].kind):
-            warden.is_late = warden.is_late and len(warden.waiting) > 1
-            warden.waiting.popleft().done(received)
+            _answered(warden).done(received)
         else:
             close_all(received.descriptors)
             self._lose(warden, "said what it may not say")
@@ -346,12 +348,23 @@ class Seat:
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
+def _answered(warden: Warden) -> Waiting:
+    """Who waited for the answer that has come; a late warden is late until it owes none."""
+    warden.is_late = warden.is_late and len(warden.waiting) > 1
+    return warden.waiting.popleft()
+
+
 def _no_room(kind: type[Opened | Applied], number: int) -> Opened | Applied:
     return Opened(number) if kind is Opened else Applied((os.strerror(number),))
 
 
 def _discard(received: Received) -> None:
     close_all(received.descriptors)
+
+
+def _speaks(end: socket.socket) -> bool:
+    """Whether somebody is at the other end, and soon says so."""
+    return _readable(end, END_SECONDS) and bool(end.recv(1, socket.MSG_PEEK))
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:

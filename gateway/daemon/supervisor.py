@@ -57,6 +57,7 @@ from gateway.system.sinks import file_targets
 from gateway.system.title import Title
 
 START_SECONDS = 30.0
+ENDING = "sockd is being ended"
 RETRY_SECONDS = 1.0
 """How long a worker that does not keep up, or an address that can not be listened on yet, is left in peace."""
 
@@ -177,6 +178,9 @@ class Supervisor:
         self._seat.end()
         self._tailing.end()
         self._draining.end()
+        for _, reply in self._reloads:
+            if reply is not None:
+                reply.error(ENDING)
         if self._server is not None:
             self._server.close()
         if self._scrapes is not None:
@@ -295,6 +299,7 @@ class Supervisor:
         self._selector.close()
         self._waker.close()
         self._listeners.close()
+        self._reloading.forsake()
         self._seat.forsake()
         for door in (self._server, self._scrapes):
             if door is not None:
@@ -331,8 +336,9 @@ class Supervisor:
         """See `gateway.daemon.reloading.Daemon`."""
         self._turn(patience)
         self._tend()
-        if self._is_ending():
-            raise StartError("sockd is being ended")
+        if self._is_ending() or self._draining.is_due:
+            raise StartError(ENDING)
+        self._heed()
 
     def _tend(self) -> None:
         """See to the dead and the missing."""
@@ -421,7 +427,9 @@ class Supervisor:
                 wishes = self._wishes.renew(child.name)
             except OSError:
                 return  # the next one has what this one left
-            self._crew.tell(self._helper, messages.Serve(child.name), [wishes.fileno()])
+            serve = messages.Serve(child.name)
+            if self._helper.name in self._crew.ready and not self._crew.tell(self._helper, serve, [wishes.fileno()]):
+                self._crew.replace(self._helper)  # the next one has all sockets from its birth
 
     def said(self, child: Child, message: Any) -> None:
         """The watcher has news, or wants something changed. Raises ValueError."""
@@ -532,12 +540,14 @@ class Supervisor:
         self._start_values.notifier.reloading()
         try:
             done = self._reloading.run(recheck=any(recheck for recheck, _ in asked))
-        except GatewayError as error:
-            self._refused = f"the last reload was refused at {rfc3339(time.time())}: {str(error).splitlines()[0]}"
-            for line in str(error).splitlines()[:MAX_NOTES]:
+        except Exception as error:  # whatever it was, the old files go on
+            why = str(error) if isinstance(error, GatewayError) else f"internal error: {type(error).__name__}: {error}"
+            first, *rest = why.splitlines()
+            self._refused = f"the last reload was refused at {rfc3339(time.time())}: {first}"
+            for line in (first, *rest[: MAX_NOTES - 1]):
                 self._journal.trouble(f"reload refused: {line}")
             for reply in replies:
-                reply.error(str(error))
+                reply.error(why)
         else:
             self._refused = ""
             for reply in replies:

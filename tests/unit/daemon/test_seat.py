@@ -5,7 +5,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -580,3 +580,27 @@ def test_an_answer_that_there_is_no_room_for_costs_one_question_and_no_warden(
     send(actors.ends[0], Opened(errno.ENOENT))
     with pytest.raises(FileNotFoundError):
         actors.seat.reading("/x")
+
+
+@pytest.mark.parametrize("is_born", [True, False])
+def test_a_spare_whose_maker_died_before_it_could_say_so_takes_its_place(
+    actors: Actors, monkeypatch: pytest.MonkeyPatch, is_born: bool
+) -> None:
+    maker = last_one(actors)
+    monkeypatch.setattr(module, "REST_SECONDS", 0.0)
+
+    def dying(end: socket.socket, message: Spare, passed: Sequence[int] = ()) -> None:
+        send(end, message, passed)
+        spare = socket.socket(fileno=os.dup(passed[0]))
+        if is_born:
+            actors.ends.append(spare)
+            send(spare, Ready(1002, Confinement("on", "ABI 1")))
+        else:
+            spare.close()
+        maker.close()
+
+    monkeypatch.setattr(module, "send", dying)
+    actors.seat.refill()
+    actors.turn()
+    assert actors.seat.pids == ((1002,) if is_born else ())
+    assert actors.seat.restarts == is_born

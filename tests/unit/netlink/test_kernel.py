@@ -1,8 +1,12 @@
 """What the kernel says about this host, without changing anything."""
 
 import asyncio
+import gc
 import os
+import resource
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.netlink import kernel
 from gateway.netlink.kernel import Kernel, KernelRefused, own_addresses, read_kernel
 from gateway.netlink.model import KernelState
+from tests.support.forked import forked
 from tests.support.rules import address
 
 
@@ -115,3 +120,28 @@ def test_a_state_that_never_holds_still_is_taken_as_it_was_read_last(monkeypatch
     monkeypatch.setattr(kernel._Whole, "note", note)
     assert asyncio.run(ask()).addresses == still.addresses
     assert read == kernel._TRIES
+
+
+@pytest.mark.parametrize("ask", [read_kernel, own_addresses])
+def test_without_descriptors_it_is_said_in_one_line_and_nothing_goes_to_standard_error(
+    ask: Callable[[], object], tmp_path: Path
+) -> None:
+    def work() -> list[str]:
+        said = os.open(tmp_path / "stderr", os.O_WRONLY | os.O_CREAT)
+        os.dup2(said, 2)
+        first = os.dup(said)
+        os.close(first)
+        told = []
+        for room in range(6):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (first + room, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            try:
+                ask()
+            except KernelRefused as error:
+                told.append(str(error))
+        gc.collect()
+        return told
+
+    told = forked(work)
+    assert told
+    assert all(text.endswith("Too many open files") for text in told)
+    assert (tmp_path / "stderr").read_text() == ""
