@@ -150,6 +150,7 @@ class Worker:
         self._network = Network()
         self._stopped = False
         self._journal = journal
+        self._checks: NoPasswords | PasswordChecks = NoPasswords()
         self._checks = self._checks_of(chosen.configuration)
         self._ledger = Ledger(post.block)
         tally = Tally()
@@ -216,7 +217,11 @@ class Worker:
 
     def _checks_of(self, configuration: Configuration) -> NoPasswords | PasswordChecks:
         passwords = configuration.passwords
-        return NoPasswords() if passwords is None else PasswordChecks(self._loop, passwords.verify, time.monotonic)
+        if passwords is None:
+            return NoPasswords()
+        if isinstance(self._checks, PasswordChecks):
+            return self._checks.successor(passwords.verify)
+        return PasswordChecks(self._loop, passwords.verify, time.monotonic)
 
     def _adopt(self, chosen: Chosen, recheck: bool) -> int:
         """Other files rule from now on; how many sessions were ended because they deny them."""

@@ -37,15 +37,23 @@ class PasswordChecks:
         loop: asyncio.AbstractEventLoop,
         verify: Callable[[bytes, bytes], bool],
         clock: Callable[[], float],
+        thread: ThreadPoolExecutor | None = None,
     ) -> None:
-        """``verify`` blocks while it hashes; it gets the user and the password."""
+        """``verify`` blocks while it hashes; it gets the user and the password. ``thread`` None: a new one."""
         self._loop = loop
         self._verify = verify
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "password")
+        self._thread = thread or ThreadPoolExecutor(1, "password")
         self._turns: dict[Address, _Turn] = {}
         self._key = os.urandom(32)
         self._good: dict[bytes, float] = {}
+
+    def successor(self, verify: Callable[[bytes, bytes], bool]) -> "PasswordChecks":
+        """The same with other passwords, and nothing remembered; who waits here is still answered.
+
+        It has the same thread: the C library keeps the memory of a hash, 16 MiB and more, for each that ever made one.
+        """
+        return PasswordChecks(self._loop, verify, self._clock, self._thread)
 
     async def verify(self, user: bytes, password: bytes, source: Address) -> bool:
         """Whether this is the user's password, for a client at ``source``. Refuses when too many of its checks wait."""

@@ -147,3 +147,19 @@ def test_without_a_file_nobody_is_right(stage: Stage) -> None:
     nobody = NoPasswords()
     assert not stage.run(nobody.verify(b"fred", b"derf", HERE))
     nobody.close()
+
+
+def test_other_passwords_are_checked_by_the_same_thread_and_remember_nothing(
+    stage: Stage, checks: PasswordChecks, slow: Slow
+) -> None:
+    names: list[str] = []
+
+    def other(user: bytes, password: bytes) -> bool:
+        names.append(threading.current_thread().name)
+        return slow.verify(user, password)
+
+    assert stage.run(checks.verify(b"fred", b"derf", HERE))
+    assert stage.run(checks.successor(other).verify(b"fred", b"derf", HERE))
+    assert len(slow.asked) == 2
+    assert names == ["password_0"]
+    assert sum(thread.name.startswith("password") for thread in threading.enumerate()) == 1
