@@ -145,8 +145,10 @@ class Reloading:
                 takers = [child for child in self._takers() if prepared.get(child.name) != child.pid]
                 if not takers:
                     break
+                # As the processes that they are now: who dies meanwhile is another one after that.
+                asked = {child.name: child.pid for child in takers}
                 self._load(takers, self._memory)
-                prepared |= {child.name: child.pid for child in takers}
+                prepared |= asked
         finally:
             os.close(self._memory)
             self._memory = None

@@ -352,3 +352,11 @@ def test_closed_port_is_free_for_the_daemon(tmp_path: Path) -> None:
         pass
     with sockd(tmp_path, settings={"internal": {"port": port}}) as daemon:
         assert daemon.endpoints == [("127.0.0.1", port)]
+
+
+def test_settings_whose_path_can_not_be_shown_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"n\xff")
+    folder.mkdir()
+    write_files(folder, LOOPBACK)
+    (line,) = lines_of(run_sockd("-d", "-f", str(folder / "gateway.toml")))
+    assert line.startswith("sockd: the path of the settings is not UTF-8: ")

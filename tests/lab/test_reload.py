@@ -1,5 +1,8 @@
 """A gateway that becomes multihomed and single-homed again while it runs: the kernel has our rules only meanwhile."""
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,32 @@ def watcher(daemon: Sockd) -> int:
     found = [pid for pid in proc.tree(daemon.pid) if proc.name(pid) == "sockd: watcher"]
     titles = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found)
     return found[0] if b"single-homed" in titles else 0
+
+
+def test_an_uplink_that_goes_down_while_a_reload_waits_is_down_after_it(own_networks: Lab, tmp_path: Path) -> None:
+    prefix = own_networks.spaces[GATEWAY].prefix
+    with (
+        sockd(tmp_path / "gw", RULES, addresses=(), workers=2, settings=MULTI, routes=ROUTES, prefix=prefix) as daemon,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        assert eventually(lambda: standing(daemon, "wan2") == "up", within=SOON)
+        slow = daemon.workers[1]
+        os.kill(slow, signal.SIGSTOP)
+        try:
+            (daemon.folder / "sockd.conf").write_text(f"# new\n{RULES}")
+            future = pool.submit(daemon.control, Reload())
+            own_networks.pull("wan2")
+            assert eventually(lambda: standing(daemon, "wan2") == "down", within=SOON)
+            assert not future.done()
+        finally:
+            os.kill(slow, signal.SIGCONT)
+        assert future.result(SOON)[1]["changed"]
+        assert standing(daemon, "wan2") == "down"
+        assert daemon.control(Status())[1]["troubles"] != []
+        own_networks.restore("wan2")
+        assert eventually(lambda: standing(daemon, "wan2") == "up", within=SOON)
+
+
+def standing(daemon: Sockd, name: str) -> str:
+    """Of an uplink, as the daemon reports it; empty when there is none."""
+    return next((one["state"] for one in daemon.control(Status())[1]["uplinks"] if one["name"] == name), "")

@@ -9,8 +9,8 @@ import struct
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gateway.control.client import ControlClient
 from gateway.control.protocol import ControlError, Drain, Filter, Reload, Sessions, Status, encode_request
 from gateway.daemon.reloading import MAX_NOTES
 from tests.support import proc
-from tests.support.daemon import LOOPBACK, Sockd, sockd
+from tests.support.daemon import LOOPBACK, Sockd, sockd, write_files
 from tests.support.peers import Peer
 from tests.support.rawsocks import Wire, read_reply4, socks4
 from tests.support.waiting import eventually
@@ -416,3 +416,93 @@ def entered_by_all(folder: Path) -> Iterator[None]:
     finally:
         for one, mode in modes.items():
             one.chmod(mode)
+
+
+# What happens while a reload waits
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[tuple[Sockd, Callable[[], "contextlib.AbstractContextManager[Future[str]]"]]]:
+    """A daemon, and how to have a reload that waits for as long as a block takes."""
+    beat = folder / "beat"
+    beat.touch()
+    held = Altered(folder, HOLD.format(beat=str(beat)))
+
+    @contextlib.contextmanager
+    def waiting() -> Iterator["Future[str]"]:
+        held.begin()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(outcome, daemon)
+            try:
+                assert eventually(lambda: len(beat.read_text()) == 3), "helper and workers read the files"
+                yield future
+            finally:
+                held.end()
+
+    with sockd(folder, workers=2, prefix=held.prefix) as daemon:
+        yield daemon, waiting
+
+
+def process(daemon: Sockd, name: str) -> Any:
+    """How the daemon reports it."""
+    return next(one for one in report(daemon)["processes"] if one["name"] == name)
+
+
+def test_who_is_born_while_a_reload_waits_holds_nothing_of_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with holding(tmp_path) as (daemon, waiting):
+        before = process(daemon, "watcher")["pid"]
+        write_files(tmp_path, LOOPBACK, workers=2, settings={"internal": {"port": port}})
+        with waiting() as future:
+            os.kill(before, signal.SIGKILL)
+            assert eventually(lambda: process(daemon, "watcher")["pid"] not in (0, before))
+            born = process(daemon, "watcher")["pid"]
+            listening = socket_inodes(port)
+            assert listening
+            held = {os.readlink(f"/proc/{born}/fd/{number}") for number in os.listdir(f"/proc/{born}/fd")}
+            assert not any("memfd:sockd" in name for name in held)
+            assert not held & listening
+        assert future.result() == "done"
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+
+
+def socket_inodes(port: int) -> set[str]:
+    """Those that listen on a port of 127.0.0.1, as /proc/PID/fd names them (proc_net(5), tcp)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{words[9]}]" for words in lines if words[1].endswith(f":{port:04X}") and words[3] == "0A"}
+
+
+def test_a_worker_that_is_born_while_a_reload_waits_keeps_its_sessions(tmp_path: Path, target: Peer) -> None:
+    with holding(tmp_path) as (daemon, waiting), contextlib.ExitStack() as stack:
+        rules(daemon, f"# new\n{LOOPBACK}")
+        with waiting() as future:
+            os.kill(worker(daemon, 1), signal.SIGKILL)
+            assert eventually(lambda: worker(daemon, 1))
+            born = worker(daemon, 1)
+            wires = [stack.enter_context(session(daemon, target)) for _ in range(CROWD)]
+        assert future.result() == "done"
+        assert worker(daemon, 1) == born
+        assert all(map(still_served, wires))
+
+
+def session(daemon: Sockd, target: Peer) -> Wire:
+    wire = Wire(daemon.port)
+    wire.send(socks4("127.0.0.1", target.port))
+    assert read_reply4(wire).code == 90
+    return wire
+
+
+def still_served(wire: Wire) -> bool:
+    wire.send(b"ping")
+    return wire.read(4) == b"ping"
+
+
+def test_a_drain_does_not_wait_for_a_reload_that_waits(tmp_path: Path) -> None:
+    with holding(tmp_path) as (daemon, waiting):
+        with waiting() as future, operator(daemon) as client:
+            client.ask(Drain(0.5))
+            assert "being ended" in future.result()
+            daemon.wait_log("drained -- time is up")
+        assert daemon.process.wait(30) == 0
