@@ -7,7 +7,7 @@ _sockctl_options() {
     case $1 in
         status | metrics) echo "$daemon" ;;
         sessions) echo "$daemon --sort= -n= $filters" ;;
-        top) echo "-s= -f= $filters -d= -n= --batch --sort=" ;;
+        top) echo "-s= -f= $filters -d= -n= --batch --json --sort=" ;;
         tail) echo "$daemon $filters" ;;
         kill) echo "$daemon $filters --all" ;;
         rules) echo "$daemon --unused" ;;

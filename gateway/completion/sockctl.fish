@@ -33,7 +33,7 @@ set -l daemon status sessions top tail kill rules routes explain reload drain me
 complete -c sockctl -n "__sockctl_command $daemon" -s s -r -F -d 'The control socket'
 complete -c sockctl -n "__sockctl_command $daemon" -s f -r -F -d 'The settings'
 
-set -l json status sessions tail kill rules routes explain reload drain metrics
+set -l json status sessions top tail kill rules routes explain reload drain metrics
 complete -c sockctl -n "__sockctl_command $json" -l json -d 'Print JSON'
 
 set -l filtered sessions top tail kill

@@ -14,7 +14,7 @@ from functools import partial
 
 from gateway.cli.daemon import DONE, REFUSED, UNUSABLE, add_socket, say, socket_path
 from gateway.cli.filters import add_filters, filter_of
-from gateway.cli.top.batch import print_looks
+from gateway.cli.top.batch import as_json, as_text, print_looks
 from gateway.cli.top.courier import Courier, Daemon
 from gateway.cli.top.live import Show
 from gateway.cli.top.screen import Screen, can_draw
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", metavar="SECONDS", type=_interval, default=1.0, help="between two looks (default 1)")
     parser.add_argument("-n", metavar="COUNT", type=_count, default=0, help="end after so many looks")
     parser.add_argument("--batch", action="store_true", help="print plain text; so too where stdout is no terminal")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a look")
     parser.add_argument(
         "--sort",
         choices=[sort.value for sort in Sort],
@@ -65,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, daemon: Daemon) -> None:
-    batch = arguments.batch or not _has_screen()
+    batch = arguments.batch or arguments.json or not _has_screen()
     size = Size(shutil.get_terminal_size((BATCH_COLUMNS, 0)).columns, MAX_ROWS) if batch else Size(80, 24)
     sort, wanted = Sort(arguments.sort), filter_of(arguments)
     # The first look comes before the screen: who may not ask, or has the wrong path, reads a line that stays.
     state = begin(size, daemon.look(first_look(sort, wanted, size)), arguments.d, sort, wanted)
     if batch:
-        print_looks(state, daemon, arguments.n)
+        print_looks(state, daemon, arguments.n, as_json if arguments.json else as_text)
     else:
         _show_live(state, daemon, arguments.n)
 

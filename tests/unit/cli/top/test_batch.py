@@ -1,5 +1,6 @@
 """Plain text, look after look."""
 
+import json
 import time
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ def started(asking: Daemon) -> State:
 
 def test_one_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with fake_sockd(tmp_path, live(1), live(2)) as fake:
-        batch.print_looks(started(daemon(fake)), daemon(fake), 1)
+        batch.print_looks(started(daemon(fake)), daemon(fake), 1, batch.as_text)
         assert len(fake.lists) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 + 1 + 2
@@ -38,7 +39,7 @@ def test_one_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_three_looks_with_an_empty_line_between_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with fake_sockd(tmp_path, live(1)) as fake:
-        batch.print_looks(started(daemon(fake)), daemon(fake), 3)
+        batch.print_looks(started(daemon(fake)), daemon(fake), 3, batch.as_text)
     first, second, third = capsys.readouterr().out.split("\n\n")
     assert first.splitlines()[-1].endswith("-      -")
     assert second.splitlines()[-1].endswith("1.0K   1.0M"), "the second look knows rates"
@@ -48,7 +49,7 @@ def test_three_looks_with_an_empty_line_between_them(tmp_path: Path, capsys: pyt
 def test_a_daemon_that_goes_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with fake_sockd(tmp_path, live(1)) as fake:
         state = started(daemon(fake))
-    batch.print_looks(state, daemon(fake), 3)
+    batch.print_looks(state, daemon(fake), 3, batch.as_text)
     output, errors = capsys.readouterr()
     assert output.count("sockd 0.9.0") == 1
     (line,) = errors.splitlines()
@@ -68,6 +69,17 @@ def test_a_daemon_that_comes_back_is_shown_again(tmp_path: Path, capsys: pytest.
             return 5.0
 
         # The clock is read at each look: the first one is refused, and a later one is not.
-        batch.print_looks(state, asking._replace(clock=come_back), 4)
+        batch.print_looks(state, asking._replace(clock=come_back), 4, batch.as_text)
     output, _ = capsys.readouterr()
     assert "6920f1a3-1-1" in output
+
+
+def test_looks_as_json_are_an_object_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with fake_sockd(tmp_path, live(1), live(2)) as fake:
+        batch.print_looks(started(daemon(fake)), daemon(fake), 2, batch.as_json)
+    looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(looks) == 2
+    for look in looks:
+        assert look["status"]["version"] == "0.9.0"
+        assert look["matched"] == len(look["sessions"])
+        assert {"session", "user", "sent_per_second"} <= look["sessions"][0].keys()
