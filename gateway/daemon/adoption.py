@@ -9,15 +9,15 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
+from gateway.daemon.answering import Answering
 from gateway.daemon.configuration import Configuration, reproduce
 from gateway.daemon.host import Texts
-from gateway.daemon.messages import Load, Loaded, Received, Swap, Swapped, close_all, send
+from gateway.daemon.messages import Load, Loaded, Received, Swap, Swapped, close_all
 from gateway.errors import GatewayError
 
 SWITCH_SECONDS = 0.0005
@@ -39,7 +39,6 @@ class Chosen(NamedTuple):
     slots: tuple[int, ...]
 
 
-WAIT_SECONDS = 0.01
 SUPERSEDED = "other files came before these were read"
 
 Begin = Callable[[Chosen, bool], int]
@@ -51,14 +50,13 @@ class Adoption:
 
     def __init__(self, channel: socket.socket, report: Callable[[str], None], begin: Begin) -> None:
         """``report`` is told of user files that can not be read any more."""
-        self._channel = channel
+        self._answering = Answering(channel)
         self._report = report
         self._begin = begin
         self._chosen: Chosen | None = None
         #: the number of the question that came last
         self._latest = 0
         self._in_turn = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def load(self, received: Received) -> None:
         """A `Load` came."""
@@ -71,12 +69,12 @@ class Adoption:
         # Files that were refused elsewhere leave their number to the next: nothing may begin but what came last.
         self._latest = message.number
         self._chosen = None
-        self._start(self._load(message, package))
+        self._answering.begin(self._load(message, package))
 
     async def _load(self, message: Load, package: Package) -> None:
         async with self._in_turn:
             fault = await self._make_ready(message, package)
-        await self._answer(Loaded(message.number, fault))
+        await self._answering.send(Loaded(message.number, fault))
 
     async def _make_ready(self, message: Load, package: Package) -> str:
         """What is wrong with the files; empty if nothing is."""
@@ -97,23 +95,7 @@ class Adoption:
         if chosen is None or chosen.ruling != message.ruling:
             return
         self._chosen = None
-        self._start(self._answer(Swapped(message.number, self._begin(chosen, message.recheck))))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, message: Loaded | Swapped) -> None:
-        """As soon as the supervisor takes it: a long list of sessions may be on its way there."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            while True:
-                try:
-                    send(self._channel, message)
-                except BlockingIOError:
-                    await asyncio.sleep(WAIT_SECONDS)
-                else:
-                    return
+        self._answering.begin(self._answering.send(Swapped(message.number, self._begin(chosen, message.recheck))))
 
 
 def _gently(texts: Texts, report: Callable[[str], None]) -> Configuration:

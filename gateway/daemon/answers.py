@@ -1,22 +1,19 @@
 """What a worker answers when the operator asks for its sessions, or has some of them ended."""
 
-import asyncio
 import errno
 import heapq
 import socket
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from gateway.control.protocol import Filter, Live
 from gateway.control.selection import Selection
-from gateway.daemon.messages import Found, Inquire, Kill, Killed, send
+from gateway.daemon.answering import Answering
+from gateway.daemon.messages import Found, Inquire, Kill, Killed
 from gateway.net.runner import Runner, Running
 
 ROWS = 100
 """In one message."""
 
-WAIT_SECONDS = 0.01
 EVERYBODY = Filter(session="*")
 KILLED = "ended by the operator"
 
@@ -33,21 +30,20 @@ class Answers:
     def __init__(self, runner: Runner, channel: socket.socket, number: int) -> None:
         """``number`` is the worker's."""
         self._runner = runner
-        self._channel = channel
+        self._answering = Answering(channel, runner.loop)
         self._number = number
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def kill(self, message: Kill) -> None:
         """End the sessions that are meant."""
         chosen = list(self._matching(message.filter))
         count = self._runner.end(chosen, KILLED)
-        self._begin(self._send(Killed(message.number, count)))
+        self._answering.begin(self._answering.send(Killed(message.number, count)))
 
     def find(self, message: Inquire) -> None:
         """List the sessions that are meant."""
         matching = [self._live(running) for running in self._matching(message.filter)]
         rows = heapq.nlargest(message.limit, matching, key=ORDERS[message.sort])
-        self._begin(self._send_all(message.number, rows, len(matching)))
+        self._answering.begin(self._send_all(message.number, rows, len(matching)))
 
     def _matching(self, wanted: Filter) -> Iterator[Running]:
         if wanted == EVERYBODY:
@@ -64,34 +60,18 @@ class Answers:
             sent, received, record.seconds,
         )  # fmt: skip
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._runner.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _send_all(self, number: int, rows: list[Live], matched: int) -> None:
         for at in range(0, len(rows), ROWS):
             await self._send_rows(number, tuple(rows[at : at + ROWS]))
-        await self._send(Found(number, (), matched))
+        await self._answering.send(Found(number, (), matched))
 
     async def _send_rows(self, number: int, rows: tuple[Live, ...]) -> None:
         """In as many messages as they need: what clients have written may be long."""
         try:
-            await self._send(Found(number, rows))
+            await self._answering.send(Found(number, rows))
         except OSError as error:
             if error.errno != errno.EMSGSIZE or len(rows) == 1:
                 raise
             half = len(rows) // 2
             await self._send_rows(number, rows[:half])
             await self._send_rows(number, rows[half:])
-
-    async def _send(self, message: Found | Killed) -> None:
-        """As soon as the supervisor takes it; if it has gone, so does this process."""
-        with suppress(BrokenPipeError, ConnectionResetError):
-            while True:
-                try:
-                    send(self._channel, message)
-                except BlockingIOError:
-                    await asyncio.sleep(WAIT_SECONDS)
-                else:
-                    return

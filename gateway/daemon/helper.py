@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 
 from gateway.daemon.adoption import Adoption, Chosen
+from gateway.daemon.answering import heard
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import End, Load, Ready, Received, Reopen, Run, Serve, Swap, close_all, receive, send
@@ -69,14 +70,10 @@ class Helper:
 
     def _hear(self) -> None:
         """The supervisor says something, or has gone."""
-        try:
-            received = receive(self._channel)
-        except BlockingIOError:
+        received = heard(self._channel, self._journal.trouble)
+        if received is None:
             return
-        except OSError as error:
-            self._journal.trouble(f"orders that can not be received: {error.strerror}")
-            received = None
-        if received is None or isinstance(received.message, End):
+        if isinstance(received.message, End):
             self._loop.remove_reader(self._channel)
             self._ended.set()
         elif isinstance(received.message, Load):

@@ -29,7 +29,6 @@ class Ledger:
     def __init__(self, block: Block) -> None:
         self._block = block
         self._uses: dict[int, Use] = {}
-        self._slots: dict[int, int] = {}
         #: what an earlier worker left, and what was written last
         self._before: dict[int, Slot] = {}
         self._written: dict[int, Slot] = {}
@@ -42,7 +41,6 @@ class Ledger:
         use = self._uses.get(slot)
         if use is None:
             use = self._uses[slot] = Use()
-            self._slots[id(use)] = slot
             self._before[slot] = self._written[slot] = self._block.slot(slot)
         return use
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gateway.config.rules import IdentLevel
 from gateway.config.settings import LiveSessions, Settings, uplink_settings
 from gateway.daemon.adoption import Adoption, Chosen
+from gateway.daemon.answering import heard
 from gateway.daemon.answers import Answers
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import Block, by_label
@@ -34,7 +35,6 @@ from gateway.daemon.messages import (
     Swap,
     Tail,
     close_all,
-    receive,
     send,
 )
 from gateway.daemon.sampling import Ledger, Sampler
@@ -245,22 +245,15 @@ class Worker:
 
     def _hear(self) -> None:
         """The supervisor says what is the case now, or has gone."""
-        try:
-            received = receive(self._channel)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            # Whoever does not know what it may do must not go on: the supervisor starts another worker.
-            self._journal.trouble(f"orders that can not be received: {error.strerror}")
-            received = None
-        if received is None or isinstance(received.message, End):
-            self.stop()
-        else:
+        received = heard(self._channel, self._journal.trouble)
+        if received is not None:
             self._obey(received)
 
     def _obey(self, received: Received) -> None:
         message, descriptors = received
         match message:
+            case End():
+                self.stop()
             case Orders():
                 self._follow(message, descriptors)
             case Load():

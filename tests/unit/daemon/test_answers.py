@@ -194,4 +194,4 @@ def test_a_supervisor_that_has_gone_is_no_trouble(desk: Desk) -> None:
     desk.answers.find(Inquire(1, Filter(), "age", 10))
     desk.answers.kill(Kill(2, EVERYBODY))
     desk.house.turns(10)
-    assert not desk.answers._tasks
+    assert not desk.answers._answering._tasks
