@@ -1,8 +1,8 @@
-"""What the workers count, in memory that they share with the supervisor.
+"""What workers and resolvers count, in memory that they share with the supervisor.
 
-The supervisor makes the memory before it forks; each worker writes its own block, once a second, and the supervisor
+The supervisor makes the memory before it forks; each of them writes its own block, once a second, and the supervisor
 reads them all. So what ps(1), ``sockctl`` and the metrics show costs the data path nothing, waits for nobody, and is
-still there when a worker has died: its successor goes on from the same numbers. Every number is a 64-bit word of its
+still there when a process has died: its successor goes on from the same numbers. Every number is a 64-bit word of its
 own, which is written whole.
 """
 
@@ -10,7 +10,7 @@ import enum
 import mmap
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from gateway.config.listing import Listing
 from gateway.config.rules import AccessFile
@@ -45,6 +45,42 @@ class Counter(enum.IntEnum):
 GAUGES = (Counter.SESSIONS, Counter.ROOM)
 """What a dead worker has none of; everything else only grows."""
 
+
+class DnsCounter(enum.IntEnum):
+    """The words of a resolver's block."""
+
+    #: of clients that may ask
+    QUERIES = 0
+    #: answered from a cache, from the local names, by asking a name server, by what somebody else had asked it, and
+    #: by what had expired
+    HITS = 1
+    LOCAL = 2
+    FORWARDED = 3
+    COALESCED = 4
+    STALE = 5
+    #: answers by what they said
+    NXDOMAIN = 6
+    SERVFAIL = 7
+    REFUSED = 8
+    #: that got no answer, since the socket took none or they were from strangers; and from clients that ask too much
+    DROPPED = 9
+    LIMITED = 10
+    #: answers that were not given, for their addresses are the inside's
+    BLOCKED = 11
+    #: messages to name servers, those that were not answered in time, and what came back and was no answer
+    UPSTREAM_QUERIES = 12
+    UPSTREAM_TIMEOUTS = 13
+    WRONG_ANSWERS = 14
+    #: answers in the caches, and questions that name servers have not answered yet
+    ENTRIES = 15
+    OUTSTANDING = 16
+    #: lines and records that no log took
+    LOST = 17
+
+
+DNS_GAUGES = (DnsCounter.ENTRIES, DnsCounter.OUTSTANDING)
+"""What a dead resolver has none of."""
+
 _SLOTS_AT = 16
 """The first word of the slots."""
 
@@ -60,20 +96,40 @@ class Slot(NamedTuple):
     last: int
 
 
-class Block:
+_Kind = TypeVar("_Kind", Counter, DnsCounter)
+
+
+class _Words(Generic[_Kind]):
+    """So many words of memory that a fork shares, the first ones by their names."""
+
+    def __init__(self, count: int, gauges: Sequence[_Kind]) -> None:
+        # Pages that nobody writes take no memory.
+        self._memory = mmap.mmap(-1, count * WORD)
+        self._words = memoryview(self._memory).cast("Q")
+        self._gauges = gauges
+
+    def __getitem__(self, counter: _Kind) -> int:
+        return self._words[counter]
+
+    def __setitem__(self, counter: _Kind, number: int) -> None:
+        self._words[counter] = number
+
+    def clear_gauges(self) -> None:
+        """Its process has gone."""
+        for counter in self._gauges:
+            self._words[counter] = 0
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._words.release()
+        self._memory.close()
+
+
+class Block(_Words[Counter]):
     """The numbers of one worker."""
 
     def __init__(self) -> None:
-        words = _SLOTS_AT + SLOTS * len(Slot._fields)
-        # Pages that nobody writes take no memory.
-        self._memory = mmap.mmap(-1, words * WORD)
-        self._words = memoryview(self._memory).cast("Q")
-
-    def __getitem__(self, counter: Counter) -> int:
-        return self._words[counter]
-
-    def __setitem__(self, counter: Counter, number: int) -> None:
-        self._words[counter] = number
+        super().__init__(_SLOTS_AT + SLOTS * len(Slot._fields), GAUGES)
 
     def slot(self, number: int) -> Slot:
         """What is counted in a slot."""
@@ -86,19 +142,16 @@ class Block:
         for place, value in enumerate(slot, at):
             self._words[place] = value
 
-    def clear_gauges(self) -> None:
-        """Its worker has gone."""
-        for counter in GAUGES:
-            self._words[counter] = 0
 
-    def close(self) -> None:
-        """Give the memory back."""
-        self._words.release()
-        self._memory.close()
+class DnsBlock(_Words[DnsCounter]):
+    """The numbers of one resolver."""
+
+    def __init__(self) -> None:
+        super().__init__(len(DnsCounter), DNS_GAUGES)
 
 
-def total(blocks: Iterable[Block], counter: Counter) -> int:
-    """Of all workers."""
+def total(blocks: Iterable[_Words[_Kind]], counter: _Kind) -> int:
+    """Of all workers, or of all resolvers."""
     return sum(block[counter] for block in blocks)
 
 

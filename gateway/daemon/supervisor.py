@@ -36,6 +36,7 @@ from gateway.daemon.listeners import Listeners
 from gateway.daemon.messages import Message, Orders, send
 from gateway.daemon.network import network_of
 from gateway.daemon.operations import ANSWER_SECONDS, Operations, Ruling, rfc3339
+from gateway.daemon.pairs import Pairs
 from gateway.daemon.rates import Rates
 from gateway.daemon.reloading import MAX_NOTES, Reloading, slots_of
 from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows
@@ -43,7 +44,6 @@ from gateway.daemon.seat import Seat
 from gateway.daemon.tailing import Tailing
 from gateway.daemon.titles import gateway_words
 from gateway.daemon.watcher import run_watcher
-from gateway.daemon.wishes import Wishes
 from gateway.errors import GatewayError, StartError
 from gateway.policy.egress import Standing
 from gateway.system.detach import Starting
@@ -124,7 +124,7 @@ class Supervisor:
         self._helper = Child("helper", self._live_as_helper)
         numbers = range(1, start.workers + 1)
         self._workers = [Child(f"worker {number}", partial(self._live_as_worker, number)) for number in numbers]
-        self._wishes = Wishes(child.name for child in self._workers)
+        self._wishes = Pairs(child.name for child in self._workers)
         children = Children(journal, (self._watcher, self._helper, *self._workers), self._forsake)
         self._crew = Crew(children, journal, self._attend, self._leave, self)
         self._seat = Seat(self._fork_warden, 2 if start.privileged else 1, self._attend, self._leave, journal.trouble)
@@ -272,7 +272,7 @@ class Supervisor:
 
     def _live_as_helper(self, channel: socket.socket) -> None:
         self._keep_block(None)
-        wishes = self._wishes.of_helper()
+        wishes = self._wishes.of_server()
         run_helper(self.ruling.configuration, self.ruling.number, self._journal, channel, wishes)
 
     def _live_as_worker(self, number: int, channel: socket.socket) -> None:

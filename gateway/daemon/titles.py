@@ -1,8 +1,8 @@
-"""What the titles of supervisor and watcher say: the sums of the workers, and the uplinks."""
+"""What the titles of supervisor, watcher and resolver say: the sums of the workers, the uplinks, the name servers."""
 
 from collections.abc import Iterable
 
-from gateway.control.protocol import Totals
+from gateway.control.protocol import ResolverTotals, Totals
 from gateway.policy.egress import Uplink
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -21,6 +21,14 @@ def watcher_words(uplinks: Iterable[Uplink]) -> str:
     found = tuple(uplinks)
     usable = sum(uplink.standing.value == "up" for uplink in found)
     return f"{len(found)} uplink{'' if len(found) == 1 else 's'}, {usable} up" if found else "single-homed"
+
+
+def resolver_words(totals: ResolverTotals, servers_down: Iterable[str]) -> str:
+    """``1,200 q/s, 93% hits, 4,211 names, down: 10.0.0.53 192.0.2.53``; a server of several zones is named once."""
+    words = f"{totals.queries_per_second:,.0f} q/s, {totals.hit_rate:.0%} hits, {totals.entries:,} name"
+    words += "" if totals.entries == 1 else "s"
+    down = " ".join(dict.fromkeys(servers_down))
+    return f"{words}, down: {down}" if down else words
 
 
 def volume(count: float) -> str:

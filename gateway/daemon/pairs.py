@@ -1,16 +1,16 @@
-"""The sockets by which workers ask the helper for commands: a pair each, so that a bad one costs its own only."""
+"""The sockets by which workers ask another process for something: a pair each, so that a bad one costs its own only."""
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 
 class _Pair(NamedTuple):
     worker: socket.socket
-    helper: socket.socket
+    server: socket.socket
 
 
-class Wishes:
+class Pairs:
     """All pairs, as the supervisor keeps them for those who are born next."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -18,24 +18,27 @@ class Wishes:
         self._pairs = {name: _new() for name in names}
 
     def renew(self, name: str) -> socket.socket:
-        """Another pair for the next worker of that name; the helper's end. Raises OSError: then the old one stays."""
+        """Another pair for the next worker of that name; the server's end. Raises OSError: then the old one stays."""
         new = _new()
         _close(self._pairs[name])
         self._pairs[name] = new
-        return new.helper
+        return new.server
 
     def of_worker(self, name: str) -> socket.socket:
         """In the process of a worker: its end. All others are closed."""
         mine = self._pairs.pop(name)
-        mine.helper.close()
+        mine.server.close()
         self.close()
         return mine.worker
 
-    def of_helper(self) -> Mapping[str, socket.socket]:
-        """In the process of the helper: its ends, by the names of the workers. All others are closed."""
-        for pair in self._pairs.values():
+    def of_server(self, serves: Callable[[str], bool] = lambda _name: True) -> Mapping[str, socket.socket]:
+        """In the process that is asked: its ends, by the names of the workers that it serves. All others are closed."""
+        for name, pair in tuple(self._pairs.items()):
             pair.worker.close()
-        return {name: pair.helper for name, pair in self._pairs.items()}
+            if not serves(name):
+                pair.server.close()
+                del self._pairs[name]
+        return {name: pair.server for name, pair in self._pairs.items()}
 
     def close(self) -> None:
         """In a process that has nothing to do with them."""
