@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gateway import __version__
 from gateway.cli import (
+    cache,
     check,
     convert,
     drain,
@@ -19,6 +20,7 @@ from gateway.cli import (
     metrics,
     password,
     reload,
+    resolve,
     routes,
     rules,
     sessions,
@@ -46,6 +48,8 @@ COMMANDS = MappingProxyType(
         "rules": Command("show what each line of sockd.conf was used for", rules.add_arguments, rules.run),
         "routes": Command("show the uplinks, how they stand, and what goes where", routes.add_arguments, routes.run),
         "explain": Command("say which line decides about a request, and why", explain.add_arguments, explain.run),
+        "resolve": Command("ask the resolver as a client does, and show why so", resolve.add_arguments, resolve.run),
+        "cache": Command("forget or show the answers that the resolver keeps", cache.add_arguments, cache.run),
         "reload": Command("have the daemon read its files anew", reload.add_arguments, reload.run),
         "drain": Command("accept nobody any more, and end after the last session", drain.add_arguments, drain.run),
         "metrics": Command("print the metrics as Prometheus gets them", metrics.add_arguments, metrics.run),

@@ -10,6 +10,7 @@ from gateway.config.rules import IdentLevel
 from gateway.config.settings import FACILITIES, Settings, examine_settings
 from gateway.config.source import read_text
 from gateway.daemon.configuration import Configuration, load
+from gateway.daemon.doors import Doors
 from gateway.daemon.opening import Opening, open_all
 from gateway.daemon.supervisor import Start, Supervisor
 from gateway.daemon.warden import KEPT
@@ -106,9 +107,10 @@ def _serve(options: argparse.Namespace) -> int:
     settings = configuration.settings
     account = account_of(settings.sockd.user) if os.geteuid() == 0 else None
     workers = settings.sockd.workers or min(64, len(os.sched_getaffinity(0)))
+    resolvers = settings.resolver.workers if settings.resolver.zone else 0
     descriptors = raise_descriptors()
     pidfile = None if options.d else _pidfile(settings)
-    opening = open_all(configuration, workers, given, report)
+    opening = open_all(configuration, workers, resolvers, given, report)
     starting = Starting() if pidfile is None else _leave(opening, pidfile)
     journal = Journal(
         opening.classic,
@@ -122,7 +124,7 @@ def _serve(options: argparse.Namespace) -> int:
         journal.line(str(warning))
 
     def announce() -> None:
-        ready = _ready_line(configuration, opening.listeners.endpoints, workers)
+        ready = _ready_line(configuration, opening.doors, workers)
         if options.d:
             _say(ready)
         if settings.log.classic != "stderr":
@@ -132,11 +134,12 @@ def _serve(options: argparse.Namespace) -> int:
 
     start = Start(
         configuration=configuration,
-        listeners=opening.listeners,
+        doors=opening.doors,
         journal=journal,
         account=account,
         ident=_ident_level(options),
         workers=workers,
+        resolvers=resolvers,
         descriptors=descriptors,
         notifier=notifier,
         routes=has_capability(CAP_NET_ADMIN),
@@ -189,6 +192,9 @@ def _ident_level(options: argparse.Namespace) -> IdentLevel | None:
     return IdentLevel.LENIENT if options.i else None
 
 
-def _ready_line(configuration: Configuration, endpoints: Sequence[object], workers: int) -> str:
+def _ready_line(configuration: Configuration, doors: Doors, workers: int) -> str:
+    endpoints, names = doors.sessions.endpoints, doors.datagrams.endpoints
     where = ", ".join(map(str, endpoints)) or f"no address of {configuration.settings.internal.interface} yet"
-    return f"ready -- {where}, {workers} workers, {len(configuration.access.rules)} rules"
+    line = f"ready -- {where}, {workers} workers, {len(configuration.access.rules)} rules"
+    zones = len(configuration.settings.resolver.zone)
+    return f"{line}; names on {', '.join(map(str, names))}, {zones} zones" if names else line

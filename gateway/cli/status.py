@@ -20,7 +20,7 @@ from gateway.cli.daemon import (
     with_daemon,
 )
 from gateway.control.client import ControlClient
-from gateway.control.protocol import Process, Report, Status, Totals, UplinkRow
+from gateway.control.protocol import Process, Report, ResolverTotals, Status, Totals, UplinkRow, ZoneRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +47,18 @@ def _as_text(report: Report, now: datetime) -> Iterator[str]:
     yield from _daemon(report, now)
     yield ""
     yield from _totals(report.totals)
+    if report.resolver is not None:
+        yield ""
+        yield from _resolver(report, report.resolver)
     yield ""
     yield from columns([_PROCESS_HEAD, *map(_process, report.processes)], right=(1, 8, 9))
     if report.uplinks:
         yield ""
         yield from columns([_UPLINK_HEAD, *map(_uplink, report.uplinks)])
+    down = [row for zone in report.zones for row in _servers_down(zone)]
+    if down:
+        yield ""
+        yield from columns([_SERVER_HEAD, *down])
     yield ""
     yield from (f"TROUBLE: {visible(trouble)}" for trouble in report.troubles)
     if not report.troubles:
@@ -91,6 +98,19 @@ def _totals(totals: Totals) -> Iterator[str]:
         yield f"lost      {totals.lost:,} lines and records of the log"
 
 
+def _resolver(report: Report, totals: ResolverTotals) -> Iterator[str]:
+    yield f"names on  {', '.join(report.listening_dns) or 'no address yet'}"
+    yield f"queries   {totals.queries:,}, {totals.queries_per_second:,.1f} a second, {totals.hit_rate:.0%} by the cache"
+    kinds = ("hits", "local", "forwarded", "coalesced", "stale", "nxdomain", "servfail", "refused", "dropped")
+    rare = ("limited", "blocked", "wrong_answers")
+    shown = (*kinds, *(kind for kind in rare if getattr(totals, kind)))
+    yield "of which  " + ", ".join(f"{getattr(totals, kind):,} {kind.replace('_', ' ')}" for kind in shown)
+    yield f"cache     {counted(totals.entries, 'answer')}; {counted(totals.outstanding, 'question')} outstanding"
+    ill = [zone.zone for zone in report.zones if any(server.state == "down" for server in zone.servers)]
+    state = f"servers down in {visible(' '.join(ill))}" if ill else "all servers up"
+    yield f"zones     {len(report.zones):,}, {state}"
+
+
 _PROCESS_HEAD = (
     "PROCESS", "PID", "USER", "GROUPS", "CAPABILITIES", "NO_NEW_PRIVS", "SECCOMP", "LANDLOCK", "RESTARTS", "SESSIONS",
 )  # fmt: skip
@@ -126,3 +146,12 @@ _UPLINK_HEAD = ("UPLINK", "INTERFACE", "STATE", "ADDRESSES", "WHY")
 
 def _uplink(row: UplinkRow) -> tuple[str, ...]:
     return row.name, row.interface, row.state, " ".join(row.addresses) or "-", row.why
+
+
+_SERVER_HEAD = ("ZONE", "SERVER", "STATE", "WHY")
+
+
+def _servers_down(zone: ZoneRow) -> Iterator[tuple[str, ...]]:
+    for server in zone.servers:
+        if server.state == "down":
+            yield zone.zone, server.server, server.state, server.why

@@ -13,6 +13,8 @@ _sockctl_options() {
         rules) echo "$daemon --unused" ;;
         routes) echo "$daemon --files" ;;
         explain) echo "$daemon --files -C= --dialect= --from= --to= --user= --auth= --method= --at= --address=" ;;
+        resolve) echo "$daemon -t= --from= --trace" ;;
+        cache) echo "$daemon --zone= -n=" ;;
         reload) echo "$daemon --recheck" ;;
         drain) echo "$daemon --timeout=" ;;
         check) echo '-v --verbose --dialect=' ;;
@@ -29,12 +31,13 @@ _sockctl_values() {
         top:--sort) echo 'session user client destination rule uplink state age bytes rate' ;;
         explain:--auth) echo 'none password' ;;
         explain:--method) echo 'connect bind udp' ;;
+        resolve:-t) echo 'A AAAA CAA CNAME HTTPS MX NAPTR NS PTR SOA SRV SVCB TXT' ;;
     esac
 }
 
 _sockctl() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-    local commands='status sessions top tail kill rules routes explain reload drain metrics check convert password'
+    local commands='status sessions top tail kill rules routes explain resolve cache reload drain metrics check convert password'
     local options words=
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
@@ -48,6 +51,8 @@ _sockctl() {
         words="${options//=/} -h --help"
     elif [[ $command == check || $command == convert ]]; then
         words=@file
+    elif [[ $command == cache && $before == cache ]]; then
+        words='flush dump'
     fi
     if [[ $words == @file ]]; then
         compopt -o filenames 2>/dev/null

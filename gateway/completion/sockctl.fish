@@ -20,6 +20,8 @@ complete -c sockctl -n __sockctl_no_command -a kill -d 'End sessions'
 complete -c sockctl -n __sockctl_no_command -a rules -d 'Show what each line of sockd.conf was used for'
 complete -c sockctl -n __sockctl_no_command -a routes -d 'Show the uplinks, how they stand, and what goes where'
 complete -c sockctl -n __sockctl_no_command -a explain -d 'Say which line decides about a request, and why'
+complete -c sockctl -n __sockctl_no_command -a resolve -d 'Ask the resolver as a client does, and show why so'
+complete -c sockctl -n __sockctl_no_command -a cache -d 'Forget or show the answers that the resolver keeps'
 complete -c sockctl -n __sockctl_no_command -a reload -d 'Have the daemon read its files anew'
 complete -c sockctl -n __sockctl_no_command -a drain -d 'Accept nobody any more, and end after the last session'
 complete -c sockctl -n __sockctl_no_command -a metrics -d 'Print the metrics as Prometheus gets them'
@@ -29,11 +31,11 @@ complete -c sockctl -n __sockctl_no_command -a password -d 'Make the line of a u
 complete -c sockctl -n __sockctl_no_command -l version -d 'Show the version'
 complete -c sockctl -s h -l help -d 'Show the options'
 
-set -l daemon status sessions top tail kill rules routes explain reload drain metrics
+set -l daemon status sessions top tail kill rules routes explain resolve cache reload drain metrics
 complete -c sockctl -n "__sockctl_command $daemon" -s s -r -F -d 'The control socket'
 complete -c sockctl -n "__sockctl_command $daemon" -s f -r -F -d 'The settings'
 
-set -l json status sessions top tail kill rules routes explain reload drain metrics
+set -l json status sessions top tail kill rules routes explain resolve cache reload drain metrics
 complete -c sockctl -n "__sockctl_command $json" -l json -d 'Print JSON'
 
 set -l filtered sessions top tail kill
@@ -60,6 +62,13 @@ complete -c sockctl -n '__sockctl_command explain' -l method -x -a 'connect bind
 complete -c sockctl -n '__sockctl_command explain' -l at -x -d 'The local time'
 complete -c sockctl -n '__sockctl_command explain' -l address -x -d 'An address of the name'
 complete -c sockctl -n '__sockctl_command explain check' -l dialect -x -a 'classic 1992' -d 'The sense of the masks'
+complete -c sockctl -n '__sockctl_command resolve' -s t -x -d 'The type' \
+    -a 'A AAAA CAA CNAME HTTPS MX NAPTR NS PTR SOA SRV SVCB TXT'
+complete -c sockctl -n '__sockctl_command resolve' -l from -x -d 'As this client'
+complete -c sockctl -n '__sockctl_command resolve' -l trace -d 'Show each step'
+complete -c sockctl -n '__sockctl_command cache; and not __fish_seen_subcommand_from flush dump' -a 'flush dump'
+complete -c sockctl -n '__sockctl_command cache' -l zone -x -d 'Only this zone'
+complete -c sockctl -n '__sockctl_command cache' -s n -x -d 'How many at most'
 complete -c sockctl -n '__sockctl_command reload' -l recheck -d 'End the sessions that are denied now'
 complete -c sockctl -n '__sockctl_command drain' -l timeout -x -d 'Then end what is left'
 complete -c sockctl -n '__sockctl_command check' -s v -l verbose -d 'Print what was understood'

@@ -30,7 +30,18 @@ from gateway.config.rules import (
     UserItem,
     UserName,
 )
-from gateway.config.settings import IDENT_LEVELS, ExternalSettings, InternalSettings, LiveSessions, Probe, Settings
+from gateway.config.settings import (
+    IDENT_LEVELS,
+    ExternalSettings,
+    InternalSettings,
+    LiveSessions,
+    Probe,
+    QueryLog,
+    ResolverSettings,
+    ServerAddress,
+    Settings,
+    ZoneSettings,
+)
 
 _IDENT_WORDS = MappingProxyType({IdentLevel.OFF: "?=n", IdentLevel.LENIENT: "?=i", IdentLevel.STRICT: "?=I"})
 
@@ -69,6 +80,8 @@ def print_settings(settings: Settings) -> str:
     for name, value in values.items():
         if isinstance(value, Struct):
             lines += _table_lines(name, value)
+            for zone in value.zone if isinstance(value, ResolverSettings) else ():
+                lines += _table_lines("[resolver.zone]", zone)
         elif isinstance(value, Mapping):
             for key, table in value.items():
                 # Of what a name may hold, only dots want quotes in TOML.
@@ -90,7 +103,9 @@ def _table_lines(title: str, table: Struct) -> list[str]:
     values = {key: getattr(table, key) for key in table.__struct_fields__}
     if isinstance(table, InternalSettings) and table.interface:
         del values["addresses"]
-    if isinstance(table, ExternalSettings) and len(table.interface) < 2:
+    if isinstance(table, ResolverSettings):
+        del values["zone"]
+    if isinstance(table, (ExternalSettings, ZoneSettings)) and len(table.interface) < 2:
         # None is written as an empty text, and one as it is mostly written.
         values["interface"] = "".join(map(str, table.interface))
     return ["", f"[{title}]", *(f"{key} = {_toml(value)}" for key, value in values.items() if value is not None)]
@@ -156,7 +171,7 @@ def _ports_text(test: PortTest) -> str:
 
 def _toml(value: object) -> str:
     """A value of the settings as TOML; texts hold no control characters, so JSON's strings are TOML's."""
-    if isinstance(value, tuple) and not isinstance(value, (Address, Probe)):
+    if isinstance(value, tuple) and not isinstance(value, (Address, Probe, ServerAddress)):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, IdentLevel):
         return _toml(next(word for word, level in IDENT_LEVELS.items() if level is value))
@@ -164,6 +179,6 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(int(value)) if value == int(value) else repr(value)
-    if isinstance(value, (Dialect, LiveSessions)):
+    if isinstance(value, (Dialect, LiveSessions, QueryLog)):
         return _toml(value.value)
     return json.dumps(print_prefix(value) if isinstance(value, AddressPattern) else str(value), ensure_ascii=False)

@@ -15,11 +15,11 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from gateway.address import Address, parse_address
+from gateway.address import Address, canonical_name, parse_address, plain
 from gateway.config.fields import BadField, parse_prefix, parse_way, quoted
 from gateway.config.rules import AddressPattern, Dialect, EgressWord, IdentLevel
-from gateway.config.tomltables import Fault, Grammar, Read, dotted, load_toml, place_faults, read_tables
-from gateway.errors import ConfigError
+from gateway.config.tomltables import Fault, Grammar, Key, Read, dotted, item_key, load_toml, place_faults, read_tables
+from gateway.errors import BadName, ConfigError
 from gateway.place import Problem
 
 FACILITIES = MappingProxyType(
@@ -67,6 +67,30 @@ class Probe(NamedTuple):
         return f"{self.kind} {self.address} {self.port}"
 
 
+class ServerAddress(NamedTuple):
+    """A name server of a zone; ``port`` 0 if none is written: 53, or 853 by TLS (RFC 7858 §3.1)."""
+
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        """As it is written: ``10.0.0.53`` or ``10.0.0.53 5353``."""
+        return f"{self.address} {self.port}" if self.port else str(self.address)
+
+
+ServerWord = ServerAddress | str
+"""A name server, or the absolute path of a file whose nameserver lines name some (resolv.conf(5))."""
+
+
+class QueryLog(enum.Enum):
+    """Which questions to the resolver are logged."""
+
+    NONE = "none"
+    #: those that got no good answer
+    FAILURES = "failures"
+    ALL = "all"
+
+
 _Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535, 0 for any free one")]
 _Seconds = Annotated[float, Meta(gt=0, le=366 * 86400, description="a number of seconds above 0, at most a year")]
 _Workers = Annotated[int, Meta(ge=0, le=64, description="a number from 0 to 64, 0 for one a core")]
@@ -102,6 +126,25 @@ _LogClasses = Annotated[
     tuple[str, ...], Meta(description='a list of classes of lines, out of "denied", "connected" and "resource"')
 ]
 _Facility = Annotated[str, Meta(description=f"one of {', '.join(FACILITIES)}")]
+
+
+_NAMES = 'a list of host names, such as ["lab.corp.example"]'
+_Servers = Annotated[
+    tuple[ServerWord, ...],
+    Meta(description='a list of name servers, such as ["10.0.0.53", "10.0.0.54 5353"], or of absolute names of files'),
+]
+_Names = Annotated[tuple[str, ...], Meta(description=_NAMES)]
+_Records = Annotated[tuple[str, ...], Meta(description='a list of records, such as ["printer A 10.0.0.9"]')]
+_FlagOrNone = Annotated[bool | None, Meta(description="true or false")]
+_NameOrNone = Annotated[str, Meta(description='a name, such as "corp.example", or "" for none')]
+_ZoneName = Annotated[str, Meta(description='the name of a zone, such as "corp.example", or "." for all others')]
+_LeastTtl = Annotated[int, Meta(ge=0, le=86400, description="a number of seconds from 0 to 86400, a day")]
+_MostTtl = Annotated[int, Meta(ge=1, le=604800, description="a number of seconds from 1 to 604800, a week")]
+_ResolverWorkers = Annotated[int, Meta(ge=1, le=64, description="a number from 1 to 64")]
+_CacheSize = Annotated[int, Meta(ge=1000, le=10**7, description="a number from 1000 to 10000000")]
+_Rate = Annotated[int, Meta(ge=0, le=10**6, description="a number from 0 to 1000000, 0 for any")]
+_Outstanding = Annotated[int, Meta(ge=1, le=100_000, description="a number from 1 to 100000")]
+_QueryLog = Annotated[QueryLog, Meta(description='"none", "failures" or "all"')]
 
 
 class InternalSettings(Struct, frozen=True):
@@ -176,6 +219,52 @@ class SockdSettings(Struct, frozen=True):
     titles: _Flag = True
 
 
+class ZoneSettings(Struct, frozen=True):
+    """``[[resolver.zone]]``: the names that one set of name servers answers; ``name`` is needed, empty only if refused.
+
+    ``servers`` empty: there are only the local names. ``interface`` empty: as `zone_ways` says. ``clients`` empty: all
+    who may ask. ``private`` and ``stale`` None: as `is_private` and `gives_stale` say. TTLs in seconds.
+    """
+
+    name: _ZoneName = ""
+    networks: _Networks = ()
+    servers: _Servers = ()
+    tls: _NameOrNone = ""
+    interface: _WaysOut = ()
+    exclude: _Names = ()
+    clients: _Networks = ()
+    hosts: _FileOrNone = ""
+    records: _Records = ()
+    private: _FlagOrNone = None
+    stale: _FlagOrNone = None
+    allow: _Names = ()
+    min_ttl: _LeastTtl = 0
+    max_ttl: _MostTtl = 86400
+    negative_ttl: _LeastTtl = 3600
+
+
+class ResolverSettings(Struct, frozen=True):
+    """``[resolver]``: split DNS for the inside; without any ``zone`` there is no resolver.
+
+    ``addresses`` empty: where ``[internal]`` is. ``clients`` empty: the networks of ``[internal]``. ``cache`` counts
+    answers, for each process; ``rate`` questions a second and ``outstanding`` questions at a time, for each client.
+    """
+
+    addresses: _Addresses = ()
+    port: _Port = 53
+    workers: _ResolverWorkers = 1
+    domain: _NameOrNone = ""
+    clients: _Networks = ()
+    hosts: _FileOrNone = ""
+    cache: _CacheSize = 100_000
+    rate: _Rate = 0
+    outstanding: _Outstanding = 256
+    log: _QueryLog = QueryLog.FAILURES
+    zone: Annotated[
+        tuple[ZoneSettings, ...], Meta(description="tables that each begin with a line [[resolver.zone]]")
+    ] = ()
+
+
 class ControlSettings(Struct, frozen=True):
     """``[control]``: the operator's socket; ``socket`` empty: none. ``group`` may use it beside root; empty: nobody."""
 
@@ -227,6 +316,7 @@ class Settings(Struct, frozen=True):
     uplinks: _Uplinks = MappingProxyType({})
     files: FilesSettings = FilesSettings()
     sockd: SockdSettings = SockdSettings()
+    resolver: ResolverSettings = ResolverSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
     log: LogSettings = LogSettings()
     control: ControlSettings = ControlSettings()
@@ -274,6 +364,24 @@ def uplink_settings(settings: Settings, name: str) -> UplinkSettings:
     )
 
 
+def is_private(zone: ZoneSettings) -> bool:
+    """Whether the names of the zone are the inside's own: they never leave by a way to the outside."""
+    return zone.name != "." if zone.private is None else zone.private
+
+
+def gives_stale(zone: ZoneSettings) -> bool:
+    """Whether an answer whose time is over is given while no server of the zone answers (RFC 8767)."""
+    return not is_private(zone) if zone.stale is None else zone.stale
+
+
+def zone_ways(settings: Settings, zone: ZoneSettings) -> tuple[EgressWord, ...]:
+    """The ways out to the servers of a zone, the preferred one first; none: by the kernel's own routes."""
+    if zone.interface:
+        return zone.interface
+    inside = settings.internal.interface
+    return ((inside,) if inside else ()) if is_private(zone) else settings.external.interface
+
+
 def _names_ways_out(settings: Settings) -> bool:
     return bool(settings.external.interface or settings.files.routes)
 
@@ -286,7 +394,7 @@ def _read_texts(raw: Any, _folder: str) -> list[str]:
     return msgspec.convert(raw, list[str])
 
 
-def _read_metrics_addresses(raw: Any, folder: str) -> tuple[Address, ...]:
+def _read_addresses_or_none(raw: Any, folder: str) -> tuple[Address, ...]:
     return _each(_read_address, _read_texts(raw, folder))
 
 
@@ -410,6 +518,74 @@ def _read_probe(text: str) -> Probe:
     return Probe(kind, address, int(port))
 
 
+def _read_servers(raw: Any, folder: str) -> tuple[ServerWord, ...]:
+    return _each(_read_server, _read_texts(raw, folder))
+
+
+def _read_server(text: str) -> ServerWord:
+    if text.startswith("/"):
+        return _read_file(text, "")
+    address, *port = [word for word in text.split(" ") if word] or [""]
+    if len(port) > 1:
+        raise BadField(f"{quoted(text)} is no name server, which is written '10.0.0.53' or '10.0.0.53 5353'")
+    try:
+        host = _read_host(address)
+    except BadField as fault:
+        raise BadField(
+            f"{fault}; a name server is written '10.0.0.53', '10.0.0.53 5353' or '/etc/resolv.conf'"
+        ) from None
+    if port and (_PROBE_PORT.fullmatch(port[0]) is None or int(port[0]) > 0xFFFF):
+        raise BadField(f"{quoted(text)}: {quoted(port[0])} is no port from 1 to 65535")
+    return ServerAddress(plain(host), int(port[0]) if port else 0)
+
+
+def _read_name_or_none(raw: Any, _folder: str) -> str:
+    text = msgspec.convert(raw, str)
+    return _read_name(text) if text else ""
+
+
+def _read_zone_name(raw: Any, _folder: str) -> str:
+    """As it is written: the zone is called so wherever it is shown."""
+    text = msgspec.convert(raw, str)
+    if text != ".":
+        _read_name(text)
+    return text
+
+
+def _read_names(raw: Any, folder: str) -> tuple[str, ...]:
+    return _each(_read_name, _read_texts(raw, folder))
+
+
+def _read_name(text: str) -> str:
+    """In canonical form."""
+    if not text.isascii():
+        raise BadField(f"{quoted(text)} is not ASCII; write an international name in its 'xn--' form")
+    try:
+        return canonical_name(text)
+    except BadName as fault:
+        raise BadField(f"{quoted(text)}: {fault}") from None
+
+
+def _read_records(raw: Any, folder: str) -> tuple[str, ...]:
+    return _each(_read_record, _read_texts(raw, folder))
+
+
+def _read_record(text: str) -> str:
+    """What stands in it is understood by the layer that knows types of records."""
+    if not text.isprintable():
+        raise BadField(f"{quoted(text)} holds a character that can not be seen")
+    if len(text.split()) < 3:
+        raise BadField(f"{quoted(text)} is no record, which is written 'printer A 10.0.0.9'")
+    return text
+
+
+_QUERY_LOGS = MappingProxyType({choice.value: choice for choice in QueryLog})
+
+
+def _read_query_log(raw: Any, _folder: str) -> QueryLog:
+    return _chosen(_QUERY_LOGS, raw)
+
+
 _LIVE = MappingProxyType({choice.value: choice for choice in LiveSessions})
 
 
@@ -529,6 +705,142 @@ def _check_interfaces(read: Read) -> Iterator[Fault]:
         owners.setdefault(device, name)
 
 
+def _fault(key: Key, message: str) -> Fault:
+    return Fault(key, f"{dotted(key)}: {message}")
+
+
+def _check_zone_name(read: Read) -> Iterator[Fault]:
+    key = (*read.key, "name")
+    if not read.value.name and key not in read.refused:
+        yield _fault(read.key, 'the name is missing, as in name = "corp.example"; all other names are in name = "."')
+
+
+def _is_below(name: str, zone: str) -> bool:
+    """Whether a canonical name is the zone's or below it."""
+    apex = zone.lower().removesuffix(".")
+    return not apex or name == apex or name.endswith(f".{apex}")
+
+
+def _check_names_of_zone(read: Read) -> Iterator[Fault]:
+    """Names that can not be excluded from this zone, or allowed in it."""
+    zone = read.value
+    if not zone.name:
+        return
+    for name in zone.exclude:
+        if zone.name == ".":
+            fault = (
+                f"{name}: no zone is larger than this one; write a zone {name} of its own, without servers if need be"
+            )
+            yield _fault((*read.key, "exclude"), fault)
+        elif zone.name.lower().removesuffix(".") == name:
+            yield _fault((*read.key, "exclude"), f"{name} is the zone itself")
+        elif not _is_below(name, zone.name):
+            yield _fault((*read.key, "exclude"), f"{name} is not in the zone")
+    for name in zone.allow:
+        if is_private(zone):
+            fault = f"{name}: a private zone may give inside addresses for all its names; remove the key"
+            yield _fault((*read.key, "allow"), fault)
+        elif not _is_below(name, zone.name):
+            yield _fault((*read.key, "allow"), f"{name} is not in the zone")
+
+
+def _check_servers(read: Read) -> Iterator[Fault]:
+    zone = read.value
+    servers = (*read.key, "servers")
+    if zone.servers or servers in read.refused:
+        wrong = [str(server) for server in zone.servers if isinstance(server, ServerAddress) and server.port == 53]
+        if zone.tls and wrong:
+            fault = f"{wrong[0]}: port 53 is never one of DNS over TLS; 853 is, and need not be written"
+            yield _fault(servers, fault)
+        return
+    for name in ("tls", "interface", "stale", "allow"):
+        if getattr(zone, name):
+            yield _fault((*read.key, name), "a zone without servers has no use for it: add servers, or remove it")
+
+
+def _check_stale(read: Read) -> Iterator[Fault]:
+    if is_private(read.value) and read.value.stale:
+        fault = (
+            "old answers of an inside zone would hide that its servers are down; leave it out, or say private = false "
+            "if the names are not the inside's own"
+        )
+        yield _fault((*read.key, "stale"), fault)
+
+
+def _check_ttls(read: Read) -> Iterator[Fault]:
+    zone = read.value
+    if zone.min_ttl > zone.max_ttl:
+        name = "min_ttl" if "min_ttl" in read.written else "max_ttl"
+        yield _fault((*read.key, name), f"min_ttl, {zone.min_ttl}, must not be above max_ttl, {zone.max_ttl}")
+
+
+def _check_resolver(read: Read) -> Iterator[Fault]:
+    """Without a zone there is no resolver, so its other keys would count for nothing."""
+    if read.written.get("zone") or (*read.key, "zone") in read.refused:
+        return
+    defaults = ResolverSettings()
+    for name in read.written:
+        if getattr(read.value, name, None) != getattr(defaults, name, None):
+            fault = (
+                'has no effect, since there is no zone; a first one begins with a line [[resolver.zone]], name = "."'
+            )
+            yield _fault((*read.key, name), fault)
+
+
+def _check_same_zones(read: Read) -> Iterator[Fault]:
+    """Zones of one name are for different clients; which of them counts is seen by the order."""
+    seen: dict[str, list[ZoneSettings]] = {}
+    for key, zone in _zones(read.key, read.value, read.written):
+        others = seen.setdefault(zone.name.lower().removesuffix("."), [])
+        if zone.name and (fault := _same_zone(zone, others)):
+            yield _fault(key, fault)
+        others.append(zone)
+
+
+def _same_zone(zone: ZoneSettings, others: list[ZoneSettings]) -> str:
+    """What is wrong with one more zone of that name; empty: nothing."""
+    if any(not other.clients for other in others):
+        return "a zone of this name without clients, which is for everybody, stands before it; write that one last"
+    if zone.clients and any(set(zone.clients) <= set(other.clients) for other in others):
+        return "a zone of this name for the same clients stands before it"
+    return ""
+
+
+def _zones(key: Key, resolver: ResolverSettings, written: Mapping[str, Any]) -> Iterator[tuple[Key, ZoneSettings]]:
+    raw = written.get("zone", [])
+    for number, zone in enumerate(resolver.zone):
+        yield item_key((*key, "zone"), number, raw[number]), zone
+
+
+def _check_ways_of_zones(read: Read) -> Iterator[Fault]:
+    settings: Settings = read.value
+    written = read.written.get("resolver", {})
+    outside = _outside_words(settings)
+    for key, zone in _zones(("resolver",), settings.resolver, written if isinstance(written, dict) else {}):
+        here = (*key, "interface")
+        if not zone.servers or not zone.name or here in read.refused:
+            continue
+        leaks = [str(way) for way in zone_ways(settings, zone) if way in outside]
+        if is_private(zone) and leaks:
+            fault = (
+                f"{leaks[0]} is a way to the outside and would let inside names out; name the interface to the inside, "
+                "or say private = false if these names may be seen there"
+            )
+            yield _fault(here if zone.interface else key, fault)
+        elif not zone_ways(settings, zone) and _names_ways_out(settings) and not read.refused & _INTERFACES:
+            home = "[internal] interface" if is_private(zone) else "[external] interface"
+            fault = f"the way to its servers is not known: write interface = ..., or {home}"
+            yield _fault(key, fault)
+
+
+_INTERFACES: frozenset[Key] = frozenset({("internal", "interface"), ("external", "interface")})
+
+
+def _outside_words(settings: Settings) -> frozenset[EgressWord]:
+    devices = (uplink_settings(settings, name).interface for name in settings.uplinks)
+    return frozenset({*settings.external.interface, *settings.uplinks, *devices})
+
+
 _GRAMMAR = Grammar(
     readers=MappingProxyType(
         {
@@ -549,7 +861,22 @@ _GRAMMAR = Grammar(
             (SockdSettings, "ident"): _read_ident,
             (SockdSettings, "pidfile"): _read_file,
             (ControlSettings, "socket"): _read_file_or_none,
-            (MetricsSettings, "addresses"): _read_metrics_addresses,
+            (MetricsSettings, "addresses"): _read_addresses_or_none,
+            (ResolverSettings, "addresses"): _read_addresses_or_none,
+            (ResolverSettings, "domain"): _read_name_or_none,
+            (ResolverSettings, "clients"): _read_networks,
+            (ResolverSettings, "hosts"): _read_file_or_none,
+            (ResolverSettings, "log"): _read_query_log,
+            (ZoneSettings, "name"): _read_zone_name,
+            (ZoneSettings, "networks"): _read_networks,
+            (ZoneSettings, "servers"): _read_servers,
+            (ZoneSettings, "tls"): _read_name_or_none,
+            (ZoneSettings, "interface"): _read_ways_out,
+            (ZoneSettings, "exclude"): _read_names,
+            (ZoneSettings, "clients"): _read_networks,
+            (ZoneSettings, "hosts"): _read_file_or_none,
+            (ZoneSettings, "records"): _read_records,
+            (ZoneSettings, "allow"): _read_names,
             (LogSettings, "classic"): _log_reader(("syslog", "journald", "stderr", "none")),
             (LogSettings, "json"): _log_reader(("none", "stdout", "stderr")),
             (LogSettings, "facility"): _read_facility,
@@ -560,7 +887,9 @@ _GRAMMAR = Grammar(
         {
             InternalSettings: (_check_internal,),
             ExternalSettings: (_check_times,),
-            Settings: (_check_multihomed, _check_interfaces),
+            ZoneSettings: (_check_zone_name, _check_names_of_zone, _check_servers, _check_stale, _check_ttls),
+            ResolverSettings: (_check_resolver, _check_same_zones),
+            Settings: (_check_multihomed, _check_interfaces, _check_ways_of_zones),
         }
     ),
 )

@@ -1,8 +1,9 @@
 """TOML to frozen structs, with every mistake at its line; what tables and keys there are comes in by argument.
 
 A table is a Struct, a key one of its fields: its type, its default, and the description that a mistake is answered
-with. A field that is a mapping to a Struct holds tables whose names are the administrator's own. What TOML has no type
-for has a reader besides, and what keys must be to one another a check.
+with. A field that is a mapping to a Struct holds tables whose names are the administrator's own; one that is a tuple of
+Structs, an array of tables. What TOML has no type for has a reader besides, and what keys must be to one another a
+check.
 """
 
 import re
@@ -20,7 +21,17 @@ from gateway.config.fields import BadField, quoted
 from gateway.errors import ConfigError
 from gateway.place import Place, Problem
 
-Key = tuple[str, ...]
+
+class Item(NamedTuple):
+    """One table of an array of tables."""
+
+    #: counted from 0
+    number: int
+    #: what its key ``name`` says, whether that is right or not; empty if it has none
+    name: str
+
+
+Key = tuple[str | Item, ...]
 """Where a value stands: the names of the tables around it and its own; of the text as a whole, empty."""
 
 
@@ -40,6 +51,8 @@ class Read(NamedTuple):
     written: Mapping[str, Any]
     #: whole keys of what was refused so far
     refused: frozenset[Key]
+    #: of the table itself
+    key: Key
 
 
 Reader = Callable[[Any, str], Any]
@@ -113,14 +126,16 @@ class _Reading:
                 self._refuse(here, fault)
         table = kind(**values)
         for check in self.grammar.checks.get(kind, ()):
-            self.faults.extend(check(Read(table, data, frozenset(fault.key for fault in self.faults))))
+            self.faults.extend(check(Read(table, data, frozenset(fault.key for fault in self.faults), key)))
         return table
 
     def _value(self, key: Key, raw: Any, kind: Any, reader: Reader | None) -> Any:
         if _is_struct(kind):
             if not isinstance(raw, dict):
-                raise BadField(f"a table is expected, such as [{key[0]}], not {_shown(raw)}")
+                raise BadField(f"a table is expected, such as [{dotted(key)}], not {_shown(raw)}")
             return self.table(kind, raw, key)
+        if (element := _element(kind)) is not None:
+            return self._array(key, raw, kind, element)
         if (member := _member(kind)) is not None:
             return self._named_tables(key, raw, kind, member, reader)
         try:
@@ -146,6 +161,18 @@ class _Reading:
                 self._refuse(here, fault)
         return MappingProxyType(found)
 
+    def _array(self, key: Key, raw: Any, kind: Any, element: type[Struct]) -> tuple[Struct, ...]:
+        """As many as are written, so that each keeps its number: what is no table has the defaults."""
+        if not isinstance(raw, list):
+            raise _unexpected(kind, raw)
+        return tuple(self._element(item_key(key, number, data), data, kind, element) for number, data in enumerate(raw))
+
+    def _element(self, key: Key, raw: Any, kind: Any, element: type[Struct]) -> Struct:
+        if isinstance(raw, dict):
+            return self.table(element, raw, key)
+        self._refuse(key, _unexpected(kind, raw))
+        return element()
+
     def _refuse(self, key: Key, fault: BadField) -> None:
         self.faults.append(Fault(key, f"{dotted(key)}: {fault}"))
 
@@ -160,6 +187,18 @@ def _member(kind: Any) -> type[Struct] | None:
     return inner[1] if len(inner) == 2 and _is_struct(inner[1]) else None
 
 
+def _element(kind: Any) -> type[Struct] | None:
+    """The struct of an array of tables, if the field is one."""
+    inner = get_args(get_args(kind)[0])
+    return inner[0] if len(inner) == 2 and inner[1] is ... and _is_struct(inner[0]) else None
+
+
+def item_key(key: Key, number: int, raw: Any) -> Key:
+    """The key of one table of the array at ``key``; ``raw`` is what stands there."""
+    name = raw.get("name") if isinstance(raw, dict) else None
+    return (*key, Item(number, name if isinstance(name, str) else ""))
+
+
 # Messages
 
 
@@ -167,8 +206,18 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def dotted(key: Key) -> str:
-    """The key for a message: ``uplinks.wan1.probes``; names that TOML wants in quotes are in quotes."""
-    return ".".join(name if _BARE.fullmatch(name) else quoted(name) for name in key)
+    """The key for a message: ``uplinks.wan1.probes``; names that TOML wants in quotes are in quotes.
+
+    A table of an array goes by its own name, ``resolver.zone "corp.example".servers``, or by its number, from 1.
+    """
+    return "".join(map(_part, key)).removeprefix(".")
+
+
+def _part(part: str | Item) -> str:
+    if isinstance(part, Item):
+        # Escaped and cut as others are.
+        return f' "{quoted(part.name)[1:-1]}"' if part.name else f" {part.number + 1}"
+    return f".{part if _BARE.fullmatch(part) else quoted(part)}"
 
 
 def _unexpected(kind: Any, raw: Any) -> BadField:
@@ -176,13 +225,14 @@ def _unexpected(kind: Any, raw: Any) -> BadField:
 
 
 def _unknown(key: Key, raw: Any, known: tuple[str, ...], root: type[Struct]) -> str:
-    name = quoted(key[-1])
-    where = f"in [{dotted(key[:-1])}]" if key[:-1] else "at the top of the file"
-    homes = [f"[{table}]" for table, keys in _tables(root) if key[-1] in keys]
-    close = get_close_matches(key[-1], known, 1)
-    if isinstance(raw, dict) and len(key) > 2:
+    last = str(key[-1])
+    name = quoted(last)
+    where = f"in {_heading(key[:-1])}" if key[:-1] else "at the top of the file"
+    homes = [title for title, keys in _tables(root) if last in keys]
+    close = get_close_matches(last, known, 1)
+    if isinstance(raw, dict) and len(key) > 2 and isinstance(key[-2], str):
         # A table in a named one can only be the rest of the name: [uplinks.eth0.100] is a slip for one in quotes.
-        whole = f"[{dotted(key[:-2])}.{quoted('.'.join(key[-2:]))}]"
+        whole = f"[{dotted(key[:-2])}.{quoted('.'.join(map(str, key[-2:])))}]"
         return f"unknown table {name} {where}; a name that holds dots is written in quotes: {whole}"
     if homes:
         return f"unknown key {name} {where}; it belongs in {' or '.join(homes)}"
@@ -191,12 +241,22 @@ def _unknown(key: Key, raw: Any, known: tuple[str, ...], root: type[Struct]) -> 
     return f"unknown key {name} {where}; known are {', '.join(known)}"
 
 
-def _tables(root: type[Struct]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _heading(key: Key) -> str:
+    """``[internal]``, or ``[[resolver.zone]] "corp.example"``."""
+    return f"[[{dotted(key[:-1])}]]{_part(key[-1])}" if isinstance(key[-1], Item) else f"[{dotted(key)}]"
+
+
+def _tables(root: type[Struct], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every table that can be written, as it is written, and its keys."""
     for table in msgspec.structs.fields(root):
+        name = f"{prefix}{table.name}"
         if _is_struct(table.type):
-            yield table.name, table.type.__struct_fields__
+            yield f"[{name}]", table.type.__struct_fields__
+            yield from _tables(table.type, f"{name}.")
         elif (member := _member(table.type)) is not None:
-            yield f"{table.name}.NAME", member.__struct_fields__
+            yield f"[{name}.NAME]", member.__struct_fields__
+        elif (element := _element(table.type)) is not None:
+            yield f"[[{name}]]", element.__struct_fields__
 
 
 def _shown(raw: Any) -> str:
@@ -229,16 +289,26 @@ def _syntax_problem(error: tomllib.TOMLDecodeError, text: str, path: str) -> Pro
 def _line_of(text: str, key: Key) -> int:
     """The line that first defines the key, 0 if that can not be told.
 
-    TOML can write a key in many ways, so the lines that may hold it are only candidates: the right one is that before
-    which the text lacks the key, and with which, or with the rest of the value, it has it.
+    TOML can write a key in many ways, so texts are read: that of the lines before it lacks the key, and that of some
+    more has it. Of the texts between those two none can be read, since the value goes over several lines.
     """
     lines = text.replace("\r\n", "\n").split("\n")
-    for index, line in enumerate(lines):
-        if key[-1] in line and _holds(lines[:index], key) is False:
-            ends = (_holds(lines[:end], key) for end in range(index + 1, len(lines) + 1))
-            if next((held for held in ends if held is not None), False):
-                return index + 1
-    return 0
+    low, high = 0, len(lines)
+    if not key or _holds(lines, key) is not True:
+        return 0
+    while (middle := _readable_between(lines, key, low, high)) is not None:
+        end, held = middle
+        low, high = (low, end) if held else (end, high)
+    return low + 1
+
+
+def _readable_between(lines: list[str], key: Key, low: int, high: int) -> tuple[int, bool] | None:
+    """Of the texts that end between two lines, one near the middle that is whole TOML, and whether it has the key."""
+    for end in sorted(range(low + 1, high), key=lambda end: abs(2 * end - low - high)):
+        held = _holds(lines[:end], key)
+        if held is not None:
+            return end, held
+    return None
 
 
 def _holds(lines: list[str], key: Key) -> bool | None:
@@ -247,8 +317,13 @@ def _holds(lines: list[str], key: Key) -> bool | None:
         value: Any = tomllib.loads("\n".join(lines))
     except (ValueError, RecursionError):
         return None
-    for name in key:
-        if not isinstance(value, dict) or name not in value:
+    for part in key:
+        if isinstance(part, Item):
+            if not isinstance(value, list) or part.number >= len(value):
+                return False
+            value = value[part.number]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
             return False
-        value = value[name]
     return True

@@ -10,7 +10,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from gateway.control.protocol import Report, RuleUse, Totals
+from gateway.control.protocol import Report, ResolverTotals, RuleUse, ServerRow, Totals, ZoneRow
 from gateway.policy.egress import Standing
 from gateway.session.record import Result
 
@@ -57,6 +57,40 @@ _RESULTS: tuple[tuple[Result, Callable[[Totals], int]], ...] = (
 )
 
 
+_DNS_GAUGES: tuple[tuple[str, str, Callable[[ResolverTotals], float]], ...] = (
+    ("outstanding", "Questions that name servers have not answered yet.", lambda t: t.outstanding),
+    ("cache_entries", "Answers in the caches of the resolver.", lambda t: t.entries),
+)
+
+_DNS_COUNTERS: tuple[tuple[str, str, Callable[[ResolverTotals], int]], ...] = (
+    ("queries", "Queries of clients that may ask.", lambda t: t.queries),
+    ("hits", "Queries that a cache answered.", lambda t: t.hits),
+    ("local", "Queries that local names answered.", lambda t: t.local),
+    ("forwarded", "Queries for which a name server was asked.", lambda t: t.forwarded),
+    ("coalesced", "Queries that waited for the answer to the same question of somebody else.", lambda t: t.coalesced),
+    ("stale", "Answers that had expired, given since no name server answered.", lambda t: t.stale),
+    ("nxdomain", "Answers that the name does not exist.", lambda t: t.nxdomain),
+    ("servfail", "Answers that there is none, for no name server gave one.", lambda t: t.servfail),
+    ("refused", "Queries that were refused.", lambda t: t.refused),
+    ("dropped", "Queries that got no answer at all.", lambda t: t.dropped),
+    ("limited", "Queries that were not looked for, since their client asks too much.", lambda t: t.limited),
+    ("blocked", "Answers that were not given, since they lead an outside name to the inside.", lambda t: t.blocked),
+    ("upstream_queries", "Messages to name servers.", lambda t: t.upstream_queries),
+    ("upstream_timeouts", "Messages to name servers without an answer in time.", lambda t: t.upstream_timeouts),
+    ("wrong_answers", "Messages to the resolver that were no answer to what it had asked.", lambda t: t.wrong_answers),
+)
+
+_BY_ZONE: tuple[tuple[str, str, Callable[[ZoneRow], int]], ...] = (
+    ("queries", "Queries for names of the zone.", lambda z: z.queries),
+    ("hits", "Queries for names of the zone that its cache answered.", lambda z: z.hits),
+)
+
+_BY_SERVER: tuple[tuple[str, str, Callable[[ServerRow], int]], ...] = (
+    ("queries", "Questions that the name server was asked.", lambda s: s.queries),
+    ("failures", "Questions that the name server did not answer.", lambda s: s.failures),
+)
+
+
 def exposition(report: Report, rules: Sequence[RuleUse], room_of_labels: int = 200) -> bytes:
     """The metrics of this moment as text, to be sent as `CONTENT_TYPE`.
 
@@ -90,6 +124,10 @@ class _Snapshot:
         yield from _by_process(report)
         yield from _by_uplink(report)
         yield from _by_rule(self._rules)
+        if report.resolver is not None:
+            yield from _of_resolver(report.resolver)
+            yield from _by_zone(report.zones)
+            yield from _by_server(report.zones)
 
 
 def _by_result(totals: Totals) -> Iterator[Metric]:
@@ -152,6 +190,51 @@ def _by_rule(rules: Iterable[RuleUse]) -> Iterator[Metric]:
         if rule.last is not None:
             last.add_metric([rule.rule], _seconds(rule.last))
     yield from (hits, relayed, last)
+
+
+def _of_resolver(totals: ResolverTotals) -> Iterator[Metric]:
+    yield from (GaugeMetricFamily(f"gateway_dns_{name}", help, get(totals)) for name, help, get in _DNS_GAUGES)
+    yield from (CounterMetricFamily(f"gateway_dns_{name}", help, get(totals)) for name, help, get in _DNS_COUNTERS)
+
+
+def _by_zone(zones: Iterable[ZoneRow]) -> Iterator[Metric]:
+    rows = {_zone_labels(zone): zone for zone in zones}
+    labels = ["zone", "views"]
+    entries = GaugeMetricFamily("gateway_dns_zone_cache_entries", "Answers in the cache of the zone.", labels=labels)
+    for at, zone in rows.items():
+        entries.add_metric(at, zone.entries)
+    yield entries
+    for name, help, get in _BY_ZONE:
+        counted = CounterMetricFamily(f"gateway_dns_zone_{name}", help, labels=labels)
+        for at, zone in rows.items():
+            counted.add_metric(at, get(zone))
+        yield counted
+
+
+def _by_server(zones: Iterable[ZoneRow]) -> Iterator[Metric]:
+    rows = {(*_zone_labels(zone), server.server): server for zone in zones for server in zone.servers}
+    labels = ["zone", "views", "server"]
+    up = GaugeMetricFamily("gateway_dns_server_up", "1 if the name server answers, 0 if it is down.", labels=labels)
+    took = GaugeMetricFamily(
+        "gateway_dns_server_round_trip_seconds",
+        "The smoothed time of an answer of the name server; missing before the first one.",
+        labels=labels,
+    )
+    for at, server in rows.items():
+        up.add_metric(at, server.state == "up")
+        if server.milliseconds is not None:
+            took.add_metric(at, server.milliseconds / 1000)
+    yield from (up, took)
+    for name, help, get in _BY_SERVER:
+        counted = CounterMetricFamily(f"gateway_dns_server_{name}", help, labels=labels)
+        for at, server in rows.items():
+            counted.add_metric(at, get(server))
+        yield counted
+
+
+def _zone_labels(zone: ZoneRow) -> tuple[str, str]:
+    """No two rows have the same: where zones of one name differ by the client, each view has one of them."""
+    return zone.zone, " ".join(map(str, zone.views))
 
 
 def bounded(rules: Iterable[RuleUse], room: int) -> list[RuleUse]:

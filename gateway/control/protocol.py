@@ -19,7 +19,7 @@ MAX_REQUEST = 1 << 16
 """Bytes of a request line, with its end."""
 
 MAX_ROWS = 10_000
-"""How many sessions one answer lists at most."""
+"""How many sessions, or entries of the caches, one answer lists at most."""
 
 
 class Filter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -93,7 +93,35 @@ class Metrics(Struct, frozen=True, tag_field="command", tag="metrics", forbid_un
     """The metrics in the text format of Prometheus: ``done`` holds ``{"text": ...}``."""
 
 
-Request = Status | Sessions | Kill | Rules | Loaded | Reload | Drain | Tail | Metrics
+class Resolve(Struct, frozen=True, tag_field="command", tag="resolve", forbid_unknown_fields=True):
+    """Ask the resolver as a client would: rows are `Step`, ``done`` a `Resolved`."""
+
+    #: as in a zone file: ``www.corp.example``, with or without the dot at its end
+    name: str
+    #: ``A``, ``MX``, ``TYPE65280``, ...
+    type: str = "A"
+    #: the address of the client that would ask; empty: 127.0.0.1, and so the gateway itself
+    client: str = ""
+
+
+class CacheFlush(Struct, frozen=True, tag_field="command", tag="cache-flush", forbid_unknown_fields=True):
+    """Forget what name servers have said: ``done`` holds ``{"flushed": N}``. Without zone and name, all of it."""
+
+    #: of this zone only, by its name in the settings
+    zone: str = ""
+    #: of this name and all below
+    name: str = ""
+
+
+class CacheDump(Struct, frozen=True, tag_field="command", tag="cache-dump", forbid_unknown_fields=True):
+    """What the caches hold, as `CacheFlush` selects it: each row is a `CacheEntry`, ``done`` a `Listed`."""
+
+    zone: str = ""
+    name: str = ""
+    limit: int = 1000
+
+
+Request = Status | Sessions | Kill | Rules | Loaded | Reload | Drain | Tail | Metrics | Resolve | CacheFlush | CacheDump
 
 
 # What is answered
@@ -152,6 +180,73 @@ class UplinkRow(Struct, frozen=True):
     why: str
 
 
+class ResolverTotals(Struct, frozen=True):
+    """Sums of all resolver processes since the daemon started; rates over the last seconds."""
+
+    #: queries of clients that may ask
+    queries: int = 0
+    #: of which answered from a cache, from the local names, and by asking a name server
+    hits: int = 0
+    local: int = 0
+    forwarded: int = 0
+    #: queries that waited for the answer to the same question of somebody else
+    coalesced: int = 0
+    #: answers that had expired and were given all the same, since no server answered
+    stale: int = 0
+    #: answers by what they said, and queries that were dropped without one
+    nxdomain: int = 0
+    servfail: int = 0
+    refused: int = 0
+    dropped: int = 0
+    #: queries that were not looked for, since their client asks too much
+    limited: int = 0
+    #: answers that were not given, since they lead an outside name to the inside
+    blocked: int = 0
+    #: messages to name servers, those that were not answered in time, and what came back and was no answer to them
+    upstream_queries: int = 0
+    upstream_timeouts: int = 0
+    wrong_answers: int = 0
+    queries_per_second: float = 0.0
+    #: the share of the queries of the last seconds that a cache answered, from 0 to 1
+    hit_rate: float = 0.0
+    #: questions that name servers have not answered yet, and answers in the caches
+    outstanding: int = 0
+    entries: int = 0
+
+
+class ServerRow(Struct, frozen=True):
+    """A name server of a zone as it stands."""
+
+    #: ``10.0.0.53``, ``10.0.0.53:5353``, ``9.9.9.9:853 (dns.quad9.net)``
+    server: str
+    #: ``up`` or ``down``
+    state: str
+    #: what the last failure was; empty: there was none
+    why: str
+    #: the smoothed time of an answer; None: it has not answered yet
+    milliseconds: float | None
+    queries: int
+    failures: int
+    #: by which way it is asked; empty: by none now
+    egress: str
+
+
+class ZoneRow(Struct, frozen=True):
+    """A zone of the settings as it stands."""
+
+    #: as in the settings: ``corp.example`` or ``.``
+    zone: str
+    #: the numbers of the views that it is seen in
+    views: tuple[int, ...]
+    #: whether it is one of the inside, which never leaves by an outside way
+    private: bool
+    servers: tuple[ServerRow, ...]
+    #: answers in its cache
+    entries: int
+    queries: int
+    hits: int
+
+
 class Report(Struct, frozen=True):
     """The answer to `Status`."""
 
@@ -172,6 +267,12 @@ class Report(Struct, frozen=True):
     uplinks: tuple[UplinkRow, ...]
     #: what the administrator should look at, a line each; empty when all is well
     troubles: tuple[str, ...] = ()
+    #: None: there is no resolver
+    resolver: ResolverTotals | None = None
+    #: those of the settings
+    zones: tuple[ZoneRow, ...] = ()
+    #: where the resolver is asked
+    listening_dns: tuple[str, ...] = ()
 
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
@@ -202,7 +303,7 @@ class Live(Struct, frozen=True, gc=False):
 
 
 class Listed(Struct, frozen=True):
-    """The end of an answer to `Sessions`: how many matched, of which as many as asked for were listed."""
+    """The end of `Sessions` and `CacheDump`: how many matched, of which as many as asked for were listed."""
 
     matched: int
 
@@ -246,6 +347,56 @@ class Reloaded(Struct, frozen=True):
     ended: int
     #: warnings of the files, and settings that count from the next start on only
     notes: tuple[str, ...]
+
+
+class Step(Struct, frozen=True):
+    """One thing that the resolver did for a question, with the time since the first."""
+
+    text: str
+
+
+class Resolved(Struct, frozen=True):
+    """What a client would be told, and where from."""
+
+    #: as it was asked, with the default domain if it got that
+    name: str
+    type: str
+    #: ``NOERROR``, ``NXDOMAIN``, ...
+    rcode: str
+    #: of the answer section, each as a zone file has it: name, TTL, type, data
+    records: tuple[str, ...]
+    #: the zone that answers for the name, and the client's view
+    zone: str
+    view: int
+    #: who said it: a name server, or the line of the settings or of a file; empty: nobody
+    server: str
+    #: by which way it was asked; empty: it was not
+    egress: str
+    #: ``fresh, 35 s left of 300``, ``stale, expired 12 s ago``, ``local`` or ``miss``
+    cache: str
+    #: why it is no answer or why from there; empty: nothing is to be said
+    why: str
+    #: the extended error that the client would see (RFC 8914); empty: none
+    ede: str
+    seconds: float
+    #: the texts of all `Step`
+    steps: tuple[str, ...]
+
+
+class CacheEntry(Struct, frozen=True):
+    """One answer in a cache."""
+
+    zone: str
+    view: int
+    name: str
+    type: str
+    rcode: str
+    #: as those of `Resolved`, with the TTL that is left
+    records: tuple[str, ...]
+    #: negative: it expired so long ago, and is kept in case that the servers die
+    seconds_left: int
+    #: who said it
+    origin: str
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):

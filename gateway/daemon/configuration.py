@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from gateway.config.access import parse_access
@@ -11,6 +12,8 @@ from gateway.config.settings import Settings, examine_settings, uplink_settings
 from gateway.config.source import Opener, open_without_waiting, read_services
 from gateway.daemon.host import Host, SameHost, Texts, ThisHost, read_passwords, user_files
 from gateway.daemon.network import network_of
+from gateway.daemon.zonefiles import load_zones, zone_doubts
+from gateway.dns.zones import Zones
 from gateway.errors import ConfigError
 from gateway.netlink.model import KernelState
 from gateway.place import Place, Problem, Severity
@@ -23,6 +26,11 @@ from gateway.policy.router import Router
 from gateway.policy.routetable import RouteTable
 from gateway.policy.users import UserFiles
 from gateway.services import Services
+
+
+def no_zones() -> Zones | None:
+    """There is no resolver."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,13 @@ class Configuration:
     warnings: tuple[Problem, ...]
     #: what all of this was read from
     texts: Texts
+    #: makes the zones, which most processes do not need
+    make_zones: Callable[[], Zones | None] = no_zones
+
+    @property
+    def zones(self) -> Zones | None:
+        """The zones of the resolver, always the same ones; None if there is no resolver."""
+        return self.make_zones()
 
 
 def load(path: str, report: Callable[[str], None], opener: Opener = open_without_waiting) -> Configuration:
@@ -51,12 +66,12 @@ def load(path: str, report: Callable[[str], None], opener: Opener = open_without
     files, and KernelRefused when the host's own addresses can not be learnt.
     """
     host = ThisHost(path, opener)
-    return _load(path, report, host, lambda: host.texts)
+    return _load(path, report, host, lambda: host.texts, are_zones_checked=True)
 
 
 def reproduce(texts: Texts, report: Callable[[str], None]) -> Configuration:
     """What `load` made of these texts elsewhere; it knows nothing of the host's interfaces. Raises ConfigError."""
-    return _load(texts.path, report, SameHost(texts), lambda: texts)
+    return _load(texts.path, report, SameHost(texts), lambda: texts, are_zones_checked=False)
 
 
 def naming_files(settings: Settings) -> tuple[str, ...]:
@@ -64,8 +79,11 @@ def naming_files(settings: Settings) -> tuple[str, ...]:
     return tuple(filter(None, (settings.files.access, settings.files.routes)))
 
 
-def _load(path: str, report: Callable[[str], None], host: Host, texts: Callable[[], Texts]) -> Configuration:
-    settings, found = examine_settings(host.text(path), path)
+def _load(
+    path: str, report: Callable[[str], None], host: Host, texts: Callable[[], Texts], *, are_zones_checked: bool
+) -> Configuration:
+    text = host.text(path)
+    settings, found = examine_settings(text, path)
     if settings is None:
         raise ConfigError(found)
     problems = list(found)
@@ -73,12 +91,17 @@ def _load(path: str, report: Callable[[str], None], host: Host, texts: Callable[
     rules = _collected(problems, lambda: _rules(settings, services, kernel, users, host))
     routing = _collected(problems, lambda: _routing(settings, users, host))
     passwords = _collected(problems, lambda: _passwords(settings, host))
+    of_zones: tuple[Problem, ...] | None = ()
+    if are_zones_checked:
+        of_zones = _collected(problems, lambda: _zone_warnings(settings, path, text, kernel, host))
     if rules is None or routing is None or any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigError(problems)
     (access, policy), (routes, router) = rules, routing
     of_routes = () if routes is None else (*routes.warnings, *route_lint(routes))
-    doubts = (*access.warnings, *lint(access), *of_routes, *reference_doubts(settings, path, routes, access, kernel))
-    return Configuration(settings, services, access, policy, passwords, routes, router, kernel, doubts, texts())
+    named = reference_doubts(settings, path, routes, access, kernel)
+    doubts = (*access.warnings, *lint(access), *of_routes, *named, *(of_zones or ()))
+    zones = _zone_maker(settings, text, kernel, texts())
+    return Configuration(settings, services, access, policy, passwords, routes, router, kernel, doubts, texts(), zones)
 
 
 _Read = TypeVar("_Read")
@@ -110,6 +133,17 @@ def guard_of(settings: Settings, kernel: KernelState) -> Guard:
     """What this host guards, by its interfaces at this moment."""
     network = network_of(settings, kernel, ())
     return Guard(frozenset(network.own), network.inside)
+
+
+def _zone_warnings(settings: Settings, path: str, text: str, kernel: KernelState, host: Host) -> tuple[Problem, ...]:
+    """Of the zones and the files that they name. Raises ConfigError."""
+    zones = load_zones(settings, path, text, kernel, host)
+    return () if zones is None else (*zones.warnings, *zone_doubts(settings, path, text, kernel))
+
+
+def _zone_maker(settings: Settings, text: str, kernel: KernelState, texts: Texts) -> Callable[[], Zones | None]:
+    """They are made when they are asked for, and once only: large hosts files are costly."""
+    return cache(lambda: load_zones(settings, texts.path, text, kernel, SameHost(texts)))
 
 
 def _routing(settings: Settings, users: UserFiles, host: Host) -> tuple[RouteFile | None, Router | None]:

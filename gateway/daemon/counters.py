@@ -47,7 +47,7 @@ GAUGES = (Counter.SESSIONS, Counter.ROOM)
 
 
 class DnsCounter(enum.IntEnum):
-    """The words of a resolver's block."""
+    """The words of a resolver's block; by the same names in `gateway.control.protocol.ResolverTotals`, but for LOST."""
 
     #: of clients that may ask
     QUERIES = 0
@@ -62,12 +62,12 @@ class DnsCounter(enum.IntEnum):
     NXDOMAIN = 6
     SERVFAIL = 7
     REFUSED = 8
-    #: that got no answer, since the socket took none or they were from strangers; and from clients that ask too much
+    #: queries that got no answer; and those among all that were not looked for, since their client asks too much
     DROPPED = 9
     LIMITED = 10
-    #: answers that were not given, for their addresses are the inside's
+    #: answers that were not given, since they lead an outside name to the inside
     BLOCKED = 11
-    #: messages to name servers, those that were not answered in time, and what came back and was no answer
+    #: messages to name servers, those that were not answered in time, and what came back and was no answer to them
     UPSTREAM_QUERIES = 12
     UPSTREAM_TIMEOUTS = 13
     WRONG_ANSWERS = 14
@@ -106,7 +106,7 @@ class _Words(Generic[_Kind]):
         # Pages that nobody writes take no memory.
         self._memory = mmap.mmap(-1, count * WORD)
         self._words = memoryview(self._memory).cast("Q")
-        self._gauges = gauges
+        self._gauges: Sequence[_Kind] = gauges
 
     def __getitem__(self, counter: _Kind) -> int:
         return self._words[counter]

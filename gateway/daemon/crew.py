@@ -39,7 +39,7 @@ class Listener(Protocol):
 
 
 class Crew:
-    """Watcher, helper and workers."""
+    """Watcher, helper, resolvers and workers."""
 
     def __init__(
         self, children: Children, journal: Journal, attend: Attend, leave: Callable[[socket.socket], None], to: Listener
@@ -137,9 +137,9 @@ class Crew:
             case messages.Ready():
                 self.ready.add(child.name)
                 child.confinement = message.confinement
-            case messages.Found():
+            case messages.Found() | messages.Dumped():
                 self._gather(child, message, is_last=message.matched is not None)
-            case messages.Loaded() | messages.Swapped() | messages.Killed():
+            case messages.Loaded() | messages.Swapped() | messages.Killed() | messages.Answered() | messages.Flushed():
                 self._gather(child, message, is_last=True)
             case _:
                 self._to.said(child, message)

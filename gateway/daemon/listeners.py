@@ -34,9 +34,23 @@ class _Opened(NamedTuple):
 class Listeners:
     """The sockets that the workers accept from."""
 
-    def __init__(self, workers: int, port: int, device: str, trouble: Callable[[str], None]) -> None:
-        """``device`` is the interface that clients must come in by, empty for any; ``trouble`` hears of failures."""
+    def __init__(
+        self,
+        workers: int,
+        port: int,
+        device: str,
+        trouble: Callable[[str], None],
+        protocol: str = "tcp",
+        limit: int = MAX_LISTENERS,
+    ) -> None:
+        """``device`` is the interface that clients must come in by, empty for any; ``trouble`` hears of failures.
+
+        ``protocol`` is for its words: whether sockets listen or take datagrams is up to the `opener`. There are at most
+        ``limit`` for each worker.
+        """
+        self._limit = limit
         self._workers = workers
+        self._suffix = "" if protocol == "tcp" else f"/{protocol}"
         #: as it is written, and as it is
         self._written_port = self._port = port
         self._device = device
@@ -64,8 +78,12 @@ class Listeners:
         held = (one.address for one, until in self._given_up.items() if one.port == self._port and until > now)
         return _overlaps(address, held)
 
-    def open_first(self, wanted: Sequence[ListenAddress]) -> None:
-        """Open them all; raises StartError when one can not be opened, and then none is."""
+    def open_first(self, wanted: Sequence[ListenAddress], port: int | None = None) -> None:
+        """Open them all; raises StartError when one can not be opened, and then none is.
+
+        ``port`` counts in place of the one that is written, if that is any free one.
+        """
+        self._port = self._port or port or 0
         for place in self._bounded(wanted):
             try:
                 self._add(place)
@@ -169,13 +187,13 @@ class Listeners:
 
     def _bounded(self, wanted: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
         """As many as can be handed to a worker; those that are open already go first."""
-        left_out = max(0, len(wanted) - MAX_LISTENERS)
+        left_out = max(0, len(wanted) - self._limit)
         if left_out != self._left_out:
             self._left_out = left_out
             if left_out:
                 where = self._device or "[internal] addresses"
                 self._trouble(f"{where} has {len(wanted)} addresses: {left_out} of them are not listened on")
-        return sorted(wanted, key=lambda place: place not in self._open)[:MAX_LISTENERS]
+        return sorted(wanted, key=lambda place: place not in self._open)[: self._limit]
 
     @property
     def incomplete(self) -> bool:
@@ -228,7 +246,13 @@ class Listeners:
         return self._named(Endpoint(place.address, self._port))
 
     def _named(self, endpoint: Endpoint) -> str:
-        return f"{endpoint} of {self._device}" if self._device else str(endpoint)
+        where = f"{endpoint}{self._suffix}"
+        return f"{where} of {self._device}" if self._device else where
+
+    @property
+    def port(self) -> int:
+        """Theirs, as it is."""
+        return self._port
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -283,6 +307,8 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 
 def _listens(sock: socket.socket) -> bool:
+    if sock.type == socket.SOCK_DGRAM:
+        return True  # there is nothing that could be shut down for all
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 

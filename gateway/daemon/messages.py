@@ -19,8 +19,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.address import Address
-from gateway.config.rules import AddressPattern
-from gateway.control.protocol import Filter, Live
+from gateway.config.rules import AddressPattern, EgressWord
+from gateway.control.protocol import CacheEntry, Filter, Live, Resolved, ZoneRow
 from gateway.netlink.diff import Verb
 from gateway.netlink.model import KernelRoute, RoutingRule
 from gateway.policy.command import Substitutions
@@ -71,9 +71,9 @@ class Networks(Struct, frozen=True, tag=True):
 
 
 class Orders(Struct, frozen=True, tag=True):
-    """What a worker works with; ``listeners`` number the sockets that come with it, in their order.
+    """What a worker or a resolver works with; ``listeners`` number the sockets that come with it, in their order.
 
-    None: none come, the worker keeps those that it has.
+    None: none come, those that it has are kept.
     """
 
     network: Network
@@ -151,6 +151,81 @@ class Tail(Struct, frozen=True, tag=True):
     """Write the records to the socket that comes with this, too; none comes: no more."""
 
 
+class LookUp(Struct, frozen=True, tag=True):
+    """The addresses of a name are wanted for a session; from worker to resolver.
+
+    ``ways`` are those of the session, in its order, for zones that have none of their own.
+    """
+
+    number: Number
+    name: str
+    client: Address
+    ways: tuple[EgressWord, ...] = ()
+
+
+class LookedUp(Struct, frozen=True, tag=True):
+    """They are these; none: ``why`` says it."""
+
+    number: Number
+    addresses: tuple[Address, ...] = ()
+    why: str = ""
+
+
+class Zones(Struct, frozen=True, tag=True):
+    """How a resolver's zones and their name servers stand."""
+
+    rows: tuple[ZoneRow, ...]
+
+
+class Ask(Struct, frozen=True, tag=True):
+    """Resolve a name as for that client, and say how."""
+
+    number: Number
+    name: str
+    kind: str
+    client: str
+
+
+class Answered(Struct, frozen=True, tag=True):
+    """That is what a client would hear; None: it can not be asked for, as ``fault`` says."""
+
+    number: Number
+    resolved: Resolved | None = None
+    fault: str = ""
+
+
+class Flush(Struct, frozen=True, tag=True):
+    """Forget answers: of a zone, or of a name and all below it; empty: all."""
+
+    number: Number
+    zone: str
+    name: str
+
+
+class Flushed(Struct, frozen=True, tag=True):
+    """So many were forgotten."""
+
+    number: Number
+    count: Number
+
+
+class Dump(Struct, frozen=True, tag=True):
+    """List so many answers of the caches at most, selected as by `Flush`."""
+
+    number: Number
+    zone: str
+    name: str
+    limit: int
+
+
+class Dumped(Struct, frozen=True, tag=True):
+    """A part of the answer; with the last one, how many matched."""
+
+    number: Number
+    rows: tuple[CacheEntry, ...]
+    matched: Number | None = None
+
+
 class Run(Struct, frozen=True, tag=True):
     """Run the command of a line of the ``sockd.conf`` that rules as ``ruling``; from worker to helper."""
 
@@ -184,7 +259,7 @@ class Clear(Struct, frozen=True, tag=True):
 
 
 class Listen(Struct, frozen=True, tag=True):
-    """Open a listening socket; answered by `Opened`."""
+    """Open a listening socket, or one that takes datagrams; answered by `Opened`."""
 
     address: Address
     port: int
@@ -192,6 +267,7 @@ class Listen(Struct, frozen=True, tag=True):
     shared: bool
     device: str
     scope: int
+    protocol: Literal["tcp", "udp"] = "tcp"
 
 
 class Open(Struct, frozen=True, tag=True):
@@ -208,7 +284,7 @@ class Opened(Struct, frozen=True, tag=True):
 
 
 class Serve(Struct, frozen=True, tag=True):
-    """Take the wishes of that worker from the socket that comes with this; from supervisor to helper."""
+    """Take the wishes of that worker from the socket that comes with this; from supervisor to helper or resolver."""
 
     name: str
 
@@ -230,6 +306,7 @@ class End(Struct, frozen=True, tag=True):
 Message = (
     Ready | Networks | Orders | Load | Loaded | Swap | Swapped | Reopen | Inquire | Found | Kill | Killed | Tail
     | Run | Apply | Applied | Clear | Listen | Open | Opened | Spare | Dispatch | Serve | End
+    | LookUp | LookedUp | Zones | Ask | Answered | Flush | Flushed | Dump | Dumped
 )  # fmt: skip
 
 MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
@@ -238,12 +315,13 @@ MAY_SAY: MappingProxyType[str, tuple[type[Struct], ...]] = MappingProxyType(
         "watcher": (Ready, Networks, Apply),
         "helper": (Ready, Loaded, Swapped),
         "worker": (Ready, Loaded, Swapped, Found, Killed),
+        "resolver": (Ready, Loaded, Swapped, Zones, Answered, Flushed, Dumped),
     }
 )
 """What each kind of child may say to the supervisor."""
 
 ANSWERS: MappingProxyType[type[Struct], type[Struct]] = MappingProxyType(
-    {Load: Loaded, Swap: Swapped, Inquire: Found, Kill: Killed}
+    {Load: Loaded, Swap: Swapped, Inquire: Found, Kill: Killed, Ask: Answered, Flush: Flushed, Dump: Dumped}
 )
 """What a question with a number is answered by."""
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from gateway.address import Address
 from gateway.config.fields import mask_of
 from gateway.config.rules import AccessFile, AddressPattern, EgressWord, RouteFile
-from gateway.config.settings import Settings, UplinkSettings, uplink_settings
+from gateway.config.settings import Settings, UplinkSettings, uplink_settings, zone_ways
 from gateway.daemon.messages import ListenAddress, Network
 from gateway.netlink.facts import inside_networks, interface_addresses
 from gateway.netlink.model import KernelState, Prefix
@@ -56,6 +56,13 @@ def written_words(settings: Settings, routes: RouteFile | None, access: AccessFi
     words += [word for rule in (routes.rules if routes else ()) for word in rule.egress]
     words += [word for rule in access.rules for word in rule.options.via or ()]
     return tuple(dict.fromkeys(words))
+
+
+def watched_words(settings: Settings, routes: RouteFile | None, access: AccessFile) -> tuple[EgressWord, ...]:
+    """Every way out that is needed: by sessions on a multihomed gateway, and by zones; the inside is none."""
+    of_sessions = written_words(settings, routes, access) if settings.multihomed else ()
+    of_zones = (word for zone in settings.resolver.zone for word in zone_ways(settings, zone))
+    return tuple(dict.fromkeys((*of_sessions, *(word for word in of_zones if word != settings.internal.interface))))
 
 
 def uplinks_of(settings: Settings, words: Iterable[EgressWord], state: KernelState) -> Mapping[str, UplinkSettings]:

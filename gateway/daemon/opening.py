@@ -12,7 +12,7 @@ from gateway.config.settings import ControlSettings, LogSettings, MetricsSetting
 from gateway.control.server import Gate, allowed_peers
 from gateway.control.server import listen as listen_for_operators
 from gateway.daemon.configuration import Configuration
-from gateway.daemon.listeners import Listeners
+from gateway.daemon.doors import Doors
 from gateway.daemon.network import network_of
 from gateway.errors import StartError
 from gateway.net.sockets import listening
@@ -26,7 +26,7 @@ METRICS_BACKLOG = 16
 class Opening:
     """All of it."""
 
-    listeners: Listeners
+    doors: Doors
     control: socket.socket | None
     gate: Gate | None
     metrics: tuple[socket.socket, ...]
@@ -36,40 +36,43 @@ class Opening:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What must stay open when the terminal is left."""
-        doors = [self.control, *self.metrics, *self.listeners.sockets]
+        doors = [self.control, *self.metrics, *self.doors.sockets]
         logs = [sink.fd for sink in (self.classic, self.records) if isinstance(sink, FileSink)]
         return (*(door.fileno() for door in doors if door is not None), *logs)
 
     def close(self) -> None:
         """The daemon does not start."""
-        self.listeners.close()
+        self.doors.close()
         for sock in (self.control, *self.metrics):
             if sock is not None:
                 sock.close()
 
 
 def open_all(
-    configuration: Configuration, workers: int, given: Sequence[socket.socket], report: Callable[[str], None]
+    configuration: Configuration,
+    workers: int,
+    resolvers: int,
+    given: Sequence[socket.socket],
+    report: Callable[[str], None],
 ) -> Opening:
-    """``given`` are listening sockets of the service manager, which count in place of ``[internal]`` if there are any.
+    """For so many workers and resolvers.
+
+    ``given`` are listening sockets of the service manager, which count in place of ``[internal]`` if there are any.
 
     Raises StartError.
     """
     settings = configuration.settings
     with ExitStack() as failed:
-        listeners = Listeners(workers, settings.internal.port, settings.internal.interface, report)
-        failed.callback(listeners.close)
-        if given:
-            listeners.take(given)
-        else:
-            listeners.open_first(network_of(settings, configuration.kernel, ()).listen)
+        doors = Doors(settings, workers, resolvers, report)
+        failed.callback(doors.close)
+        doors.open_first(network_of(settings, configuration.kernel, ()), tuple(given))
         control, gate = _control(settings.control)
         if control is not None:
             failed.push(control)
         metrics = _metrics(settings.metrics, failed)
         classic, records = _logs(settings.log)
         failed.pop_all()
-    return Opening(listeners, control, gate, metrics, classic, records)
+    return Opening(doors, control, gate, metrics, classic, records)
 
 
 def _control(settings: ControlSettings) -> tuple[socket.socket | None, Gate | None]:

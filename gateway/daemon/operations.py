@@ -20,6 +20,7 @@ from gateway.daemon.answers import EVERYBODY, ORDERS
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import UNMATCHED, Block, total_slot, written_lines
 from gateway.daemon.gathering import Gathering
+from gateway.dns.names import BadName, wire_name
 
 ANSWER_SECONDS = 10.0
 """How long workers may take for an answer."""
@@ -51,6 +52,11 @@ class Gateway(Protocol):
     def ask_workers(self, message: Callable[[int], messages.Message], over: Callable[[Gathering], None]) -> None:
         """Put a question to all workers; it is made with its number."""
 
+    def ask_resolvers(
+        self, message: Callable[[int], messages.Message], over: Callable[[Gathering], None], *, any_one: bool = False
+    ) -> None:
+        """Put a question to all resolvers, or to one of them."""
+
     def reload_soon(self, recheck: bool, reply: Reply) -> None:
         """Load the files anew, and answer then."""
 
@@ -76,6 +82,9 @@ class Operations:
             protocol.Drain: self._drain,
             protocol.Tail: gateway.tail,
             protocol.Metrics: self._metrics,
+            protocol.Resolve: self._resolve,
+            protocol.CacheFlush: self._flush,
+            protocol.CacheDump: self._dump,
         }
 
     def handle(self, request: protocol.Request, reply: Reply) -> None:
@@ -139,6 +148,49 @@ class Operations:
             raise ControlError("a timeout is a number of seconds from 0 on")
         self._gateway.drain(request.timeout, reply)
 
+    # The resolver
+
+    def _resolve(self, request: protocol.Resolve, reply: Reply) -> None:
+        def over(gathering: Gathering) -> None:
+            if not _is_answered(gathering, reply):
+                return
+            answered = gathering.answers[0]
+            if answered.resolved is None:
+                reply.error(answered.fault)
+            else:
+                reply.rows(protocol.Step(step) for step in answered.resolved.steps)
+                reply.done(answered.resolved)
+
+        def ask(number: int) -> messages.Message:
+            return messages.Ask(number, request.name, request.type, request.client)
+
+        self._gateway.ask_resolvers(ask, over, any_one=True)
+
+    def _flush(self, request: protocol.CacheFlush, reply: Reply) -> None:
+        _check_names(request.zone, request.name)
+
+        def over(gathering: Gathering) -> None:
+            if _is_answered(gathering, reply):
+                reply.done({"flushed": sum(flushed.count for flushed in gathering.answers)})
+
+        self._gateway.ask_resolvers(lambda number: messages.Flush(number, request.zone, request.name), over)
+
+    def _dump(self, request: protocol.CacheDump, reply: Reply) -> None:
+        _check_names(request.zone, request.name)
+        if not 0 < request.limit <= protocol.MAX_ROWS:
+            raise ControlError(f"the limit is a number from 1 to {protocol.MAX_ROWS}")
+
+        def over(gathering: Gathering) -> None:
+            if _is_answered(gathering, reply):
+                rows = [row for dumped in gathering.answers for row in dumped.rows]
+                reply.rows(rows[: request.limit])
+                reply.done(protocol.Listed(sum(dumped.matched or 0 for dumped in gathering.answers)))
+
+        def ask(number: int) -> messages.Message:
+            return messages.Dump(number, request.zone, request.name, request.limit)
+
+        self._gateway.ask_resolvers(ask, over)
+
     def _metrics(self, _request: protocol.Metrics, reply: Reply) -> None:
         reply.done({"text": self.metrics().decode()})
 
@@ -152,6 +204,24 @@ def _is_complete(gathering: Gathering, reply: Reply) -> bool:
     if gathering.failures:
         reply.error(f"not all workers answered: {gathering.failures}")
     return not gathering.failures
+
+
+def _is_answered(gathering: Gathering, reply: Reply) -> bool:
+    """Whether all resolvers have answered, and there is one; else the reader is told."""
+    if not gathering.failures and not gathering.answers:
+        reply.error("no resolver runs; is there a [[resolver.zone]] in the settings that sockd was started with?")
+        return False
+    if gathering.failures:
+        reply.error(f"not all resolvers answered: {gathering.failures}")
+    return not gathering.failures
+
+
+def _check_names(*names: str) -> None:
+    for name in filter(None, names):
+        try:
+            wire_name(name)
+        except BadName as error:
+            raise ControlError(f"{name!r}: {error}") from None
 
 
 def _use(label: str, text: str, board: tuple[Block, ...], slot: int) -> RuleUse:

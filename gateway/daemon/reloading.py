@@ -17,10 +17,10 @@ from gateway.daemon.children import Child
 from gateway.daemon.configuration import Configuration, load
 from gateway.daemon.counters import Slots
 from gateway.daemon.crew import Crew
+from gateway.daemon.doors import Doors, Moves
 from gateway.daemon.gathering import Gathering
-from gateway.daemon.listeners import Listeners, Move
 from gateway.daemon.messages import Network
-from gateway.daemon.network import network_of, written_words
+from gateway.daemon.network import network_of, watched_words
 from gateway.daemon.operations import Ruling, rfc3339
 from gateway.daemon.restart import waiting_for_a_restart
 from gateway.daemon.seat import Seat
@@ -66,7 +66,7 @@ class Reloading:
         daemon: Daemon,
         crew: Crew,
         seat: Seat,
-        listeners: Listeners,
+        doors: Doors,
         slots: Slots,
         journal: Journal,
         watcher: Child,
@@ -76,13 +76,13 @@ class Reloading:
         self._daemon = daemon
         self._crew = crew
         self._seat = seat
-        self._listeners = listeners
+        self._doors = doors
         self._slots = slots
         self._journal = journal
         self._watcher = watcher
         self._began_with = began_with
         #: what is open only while a reload is under way
-        self._move: Move | None = None
+        self._move: Moves | None = None
         self._memory: int | None = None
 
     def forsake(self) -> None:
@@ -104,10 +104,9 @@ class Reloading:
         old = daemon.ruling.configuration
         new = load(old.texts.path, self._journal.trouble, self._reading)
         slots = slots_of(self._slots, new)
-        internal = new.settings.internal
-        listen = network_of(new.settings, new.kernel, ()).listen if daemon.accepts else ()
+        network = network_of(new.settings, new.kernel, ())
         # What is opened for the new files is closed again if anybody refuses them.
-        move = self._move = self._listeners.move(internal.port, internal.interface, listen)
+        move = self._move = self._doors.move(new.settings, network, accepts=daemon.accepts)
         try:
             prepared = self._prepare(Package(new.texts, slots))
         except BaseException:
@@ -120,7 +119,7 @@ class Reloading:
         if _watched(old) != _watched(new):
             # Else the watcher has told it, and may have told other things meanwhile.
             daemon.network = network_of(new.settings, new.kernel, daemon.network.uplinks)
-        self._listen(move, internal.port)
+        self._listen(move, new.settings)
         self._watch(old, new)
         self._journal.choose(new.settings.log.classes)
         return self._tell(old, new, ended)
@@ -189,15 +188,11 @@ class Reloading:
 
     # What follows
 
-    def _listen(self, move: Move, port: int) -> None:
+    def _listen(self, moves: Moves, settings: Settings) -> None:
         daemon = self._daemon
-        before = self._listeners.numbers
-        if daemon.accepts:
-            self._listeners.complete(move, port)
-            self._listeners.adjust(daemon.network.listen)
-        else:
-            move.close()
-        daemon.listening_changed(is_said=self._listeners.numbers != before)
+        before = self._doors.numbers
+        self._doors.complete(moves, settings, daemon.network, accepts=daemon.accepts)
+        daemon.listening_changed(is_said=self._doors.numbers != before)
 
     def _watch(self, old: Configuration, new: Configuration) -> None:
         """Another watcher begins where this one was; nothing is kept in the kernel that nobody keeps any more."""
@@ -232,5 +227,5 @@ def _keeps_rules(settings: Settings) -> bool:
 def _watched(configuration: Configuration) -> object:
     """What the watcher works by."""
     settings = configuration.settings
-    words = written_words(settings, configuration.routes, configuration.access) if settings.multihomed else ()
+    words = watched_words(settings, configuration.routes, configuration.access)
     return settings.internal, settings.external, settings.uplinks, settings.multihomed, words

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from gateway.control.protocol import Process, UplinkRow
+import msgspec
+
+from gateway.control.protocol import Process, ServerRow, UplinkRow, ZoneRow
 from gateway.policy.egress import Uplink
 from gateway.system.privileges import privileges_of
 from gateway.system.sandbox import Confinement
@@ -41,6 +43,37 @@ def uplink_rows(uplinks: Iterable[Uplink]) -> tuple[UplinkRow, ...]:
         UplinkRow(uplink.name, uplink.device, uplink.standing.value, tuple(map(str, uplink.sources)), uplink.cause)
         for uplink in uplinks
     )
+
+
+def zone_rows(found: Iterable[tuple[ZoneRow, ...]]) -> tuple[ZoneRow, ...]:
+    """The zones as all resolvers together see them; a server is down if it is for any of them."""
+    zones: dict[tuple[str, tuple[int, ...]], ZoneRow] = {}
+    for rows in found:
+        for row in rows:
+            key = row.zone, row.views
+            zones[key] = _joined(zones[key], row) if key in zones else row
+    return tuple(zones.values())
+
+
+def _joined(one: ZoneRow, other: ZoneRow) -> ZoneRow:
+    servers = {row.server: row for row in one.servers}
+    for row in other.servers:
+        servers[row.server] = _worse(servers[row.server], row) if row.server in servers else row
+    return ZoneRow(
+        one.zone,
+        one.views,
+        one.private,
+        tuple(servers.values()),
+        one.entries + other.entries,
+        one.queries + other.queries,
+        one.hits + other.hits,
+    )
+
+
+def _worse(one: ServerRow, other: ServerRow) -> ServerRow:
+    worse = other if other.state == "down" else one
+    queries, failures = one.queries + other.queries, one.failures + other.failures
+    return msgspec.structs.replace(worse, queries=queries, failures=failures)
 
 
 def confinement_troubles(name: str, confinement: Confinement | None) -> Iterable[str]:

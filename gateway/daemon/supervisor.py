@@ -22,24 +22,24 @@ from gateway.control import protocol
 from gateway.control.http import MetricsServer
 from gateway.control.protocol import Report
 from gateway.control.server import Gate, Reply, Server
-from gateway.daemon import messages, warden, worker
+from gateway.daemon import messages, resolver, warden, worker
 from gateway.daemon.adoption import Chosen
 from gateway.daemon.children import Child, Children, born
 from gateway.daemon.configuration import Configuration, naming_files
-from gateway.daemon.counters import Block, Counter, Slots, total
+from gateway.daemon.counters import Block, Counter, DnsBlock, Slots, total
 from gateway.daemon.crew import Crew
+from gateway.daemon.doors import Doors
 from gateway.daemon.draining import Draining
 from gateway.daemon.gathering import Gathering, Gatherings
 from gateway.daemon.helper import run_helper
 from gateway.daemon.host import folders
-from gateway.daemon.listeners import Listeners
 from gateway.daemon.messages import Message, Orders, send
 from gateway.daemon.network import network_of
 from gateway.daemon.operations import ANSWER_SECONDS, Operations, Ruling, rfc3339
 from gateway.daemon.pairs import Pairs
-from gateway.daemon.rates import Rates
+from gateway.daemon.rates import DnsRates, Rates
 from gateway.daemon.reloading import MAX_NOTES, Reloading, slots_of
-from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows
+from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows, zone_rows
 from gateway.daemon.seat import Seat
 from gateway.daemon.tailing import Tailing
 from gateway.daemon.titles import gateway_words
@@ -73,13 +73,15 @@ class Start:
     """What the daemon is started with."""
 
     configuration: Configuration
-    listeners: Listeners
+    doors: Doors
     journal: Journal
     #: None: it is not root, and stays who it is
     account: Account | None
     #: that of the command line; None: that of the settings
     ident: IdentLevel | None
     workers: int
+    #: 0: no [resolver] is written
+    resolvers: int
     descriptors: int
     notifier: Notifier
     #: whether the warden may change the kernel's routing
@@ -102,14 +104,16 @@ class Supervisor:
         """Takes over the sockets and the pid file of ``start``; its children close them."""
         configuration = start.configuration
         self._start_values = start
-        self._listeners = start.listeners
+        self._doors = start.doors
         self._journal = journal = start.journal
         slots = Slots()
         self.ruling = Ruling(configuration, slots_of(slots, configuration), 0, rfc3339(time.time()))
         self._began = self.ruling.loaded
         self.network = network_of(configuration.settings, configuration.kernel, ())
         self.board = tuple(Block() for _ in range(start.workers))
+        self.dns_board = tuple(DnsBlock() for _ in range(start.resolvers))
         self._rates = Rates(self.board)
+        self._dns_rates = DnsRates(self.dns_board)
         self._births = 0
         #: workers that have not got the last orders, and the numbers of the sockets that each worker has
         self._behind: set[str] = set()
@@ -124,14 +128,21 @@ class Supervisor:
         self._helper = Child("helper", self._live_as_helper)
         numbers = range(1, start.workers + 1)
         self._workers = [Child(f"worker {number}", partial(self._live_as_worker, number)) for number in numbers]
+        self._resolvers = [
+            Child(_resolver_name(index, start.resolvers), partial(self._live_as_resolver, index))
+            for index in range(start.resolvers)
+        ]
+        self._zones: dict[str, tuple[protocol.ZoneRow, ...]] = {}
+        #: by which workers ask for commands, and for names
         self._wishes = Pairs(child.name for child in self._workers)
-        children = Children(journal, (self._watcher, self._helper, *self._workers), self._forsake)
+        self._lookups = Pairs(child.name for child in self._workers if self._resolvers)
+        children = Children(journal, (self._watcher, self._helper, *self._resolvers, *self._workers), self._forsake)
         self._crew = Crew(children, journal, self._attend, self._leave, self)
         self._seat = Seat(self._fork_warden, 2 if start.privileged else 1, self._attend, self._leave, journal.trouble)
         self._tailing = Tailing(self._attend, self._leave, self._start_tail, partial(self._tell_workers, messages.Tail))
         self._draining = Draining(lambda: total(self.board, Counter.SESSIONS), journal.line)
         self._reloading = Reloading(
-            self, self._crew, self._seat, self._listeners, slots, journal, self._watcher, configuration.settings
+            self, self._crew, self._seat, self._doors, slots, journal, self._watcher, configuration.settings
         )
         self._operations = Operations(self)
         self._server: Server | None = None
@@ -156,6 +167,7 @@ class Supervisor:
                 self._start_wardens()
                 and self._confine()
                 and self._start([self._watcher, self._helper])
+                and self._start(self._resolvers)
                 and self._start(self._workers)
             ):
                 self._open_doors()
@@ -170,6 +182,7 @@ class Supervisor:
         """Workers first, the wardens last: what is kept in the kernel holds for as long as anybody is served."""
         children = self._crew.children
         children.stop(self._workers)
+        children.stop(self._resolvers)
         self._crew.tell(self._watcher, messages.End())
         children.stop([self._watcher, self._helper])
         if self.ruling.configuration.settings.external.remove_at_exit and self._start_values.routes:
@@ -206,7 +219,7 @@ class Supervisor:
         def live() -> None:
             other.close()
             self._crew.children.forsake()
-            self._wishes.close()
+            self._close_pairs()
             self._keep_block(None)
             Title("warden")
             warden.run_warden(post, channel)
@@ -220,15 +233,18 @@ class Supervisor:
         control = self.ruling.configuration.settings.control.socket
         self._confinement = confine(Kind.SUPERVISOR, (), folders(filter(None, (*paths, control))))
         self._seat.may_fork = not self._start_values.privileged
-        self._listeners.opener = self._opened_by_warden
+        for listeners, takes_datagrams in zip(self._doors.all, (False, True, False), strict=True):
+            listeners.opener = partial(self._opened_by_warden, takes_datagrams)
         for text in confinement_troubles("this host", self._confinement):
             self._journal.trouble(text)
         return True
 
     def _opened_by_warden(
-        self, endpoint: Endpoint, backlog: int, shared: bool, device: str, scope: int
+        self, takes_datagrams: bool, endpoint: Endpoint, backlog: int, shared: bool, device: str, scope: int
     ) -> socket.socket:
-        wanted = messages.Listen(endpoint.address, endpoint.port, backlog, shared, device, scope)
+        wanted = messages.Listen(
+            endpoint.address, endpoint.port, backlog, shared, device, scope, "udp" if takes_datagrams else "tcp"
+        )
         return self._seat.listening(wanted)
 
     def _open_doors(self) -> None:
@@ -266,27 +282,49 @@ class Supervisor:
     # The life of a child, in its own process
 
     def _live_as_watcher(self, channel: socket.socket) -> None:
-        self._wishes.close()
+        self._close_pairs()
         self._keep_block(None)
         run_watcher(self.ruling.configuration, self._journal, channel, self.network, self._start_values.routes)
 
     def _live_as_helper(self, channel: socket.socket) -> None:
         self._keep_block(None)
+        self._lookups.close()
         wishes = self._wishes.of_server()
         run_helper(self.ruling.configuration, self.ruling.number, self._journal, channel, wishes)
+
+    def _live_as_resolver(self, index: int, channel: socket.socket) -> None:
+        start, ruling = self._start_values, self.ruling
+        block = self.dns_board[index]
+        self._keep_block(block)
+        self._wishes.close()
+        lookups = self._lookups.of_server(lambda name: self._resolver_of(name) == index)
+        post = resolver.Post(self._resolvers[index].name, block, lookups, start.descriptors)
+        chosen = Chosen(ruling.number, ruling.configuration, ruling.slots)
+        resolver.run_resolver(chosen, self.network, self._journal, post, channel)
+
+    def _resolver_of(self, worker: str) -> int:
+        """The index of the resolver that a worker asks."""
+        names = [child.name for child in self._workers]
+        return names.index(worker) % len(self._resolvers)
+
+    def _close_pairs(self) -> None:
+        self._wishes.close()
+        self._lookups.close()
 
     def _live_as_worker(self, number: int, channel: socket.socket) -> None:
         start, ruling = self._start_values, self.ruling
         block = self.board[number - 1]
         self._keep_block(block)
         wishes = self._wishes.of_worker(f"worker {number}")
+        lookups = self._lookups.of_worker(f"worker {number}") if self._resolvers else None
         prefix = f"{int(time.time()):x}-{self._births}"
-        post = worker.Post(number, start.ident, start.descriptors, prefix, block, wishes)
+        post = worker.Post(number, start.ident, start.descriptors, prefix, block, wishes, lookups)
         worker.run_worker(Chosen(ruling.number, ruling.configuration, ruling.slots), self._journal, post, channel)
 
-    def _keep_block(self, own: Block | None) -> None:
+    def _keep_block(self, own: Block | DnsBlock | None) -> None:
         """The numbers of others are not for a process to write."""
-        for block in self.board:
+        blocks: tuple[Block | DnsBlock, ...] = (*self.board, *self.dns_board)
+        for block in blocks:
             if block is not own:
                 block.close()
 
@@ -298,7 +336,7 @@ class Supervisor:
                 key.fileobj.close()
         self._selector.close()
         self._waker.close()
-        self._listeners.close()
+        self._doors.close()
         self._reloading.forsake()
         self._seat.forsake()
         for door in (self._server, self._scrapes):
@@ -348,7 +386,7 @@ class Supervisor:
             return
         self._crew.restart()
         self._seat.refill()
-        if self._listeners.incomplete:
+        if self._doors.incomplete:
             self._listen_anew()
         self._order_all()
 
@@ -386,9 +424,10 @@ class Supervisor:
         for door in (self._server, self._scrapes):
             if door is not None:
                 door.tick()
-        if self._listeners.revive():
+        if self._doors.revive():
             self.listening_changed(is_said=False)
         self._rates.look(time.monotonic())
+        self._dns_rates.look(time.monotonic())
         words = gateway_words(self._rates.totals(), self.network.uplinks, draining=self._draining.is_on)
         if words != self._words:
             self._words = words
@@ -412,24 +451,33 @@ class Supervisor:
     def born(self, child: Child) -> None:
         """A child was started."""
         self._births += 1
-        if child in self._workers:
+        if child in self._workers or child in self._resolvers:
             self._given.pop(child.name, None)
             self._behind.add(child.name)
             self._order_all()
-            if self._tailing.is_on:
-                self._start_tail_of(child)
+        if child in self._workers and self._tailing.is_on:
+            self._start_tail_of(child)
 
     def died(self, child: Child) -> None:
         """A child is no more."""
+        if child in self._resolvers:
+            self._zones.pop(child.name, None)
+            self.dns_board[self._resolvers.index(child)].clear_gauges()
         if child in self._workers:
             self.board[self._workers.index(child)].clear_gauges()
-            try:
-                wishes = self._wishes.renew(child.name)
-            except OSError:
-                return  # the next one has what this one left
-            serve = messages.Serve(child.name)
-            if self._helper.name in self._crew.ready and not self._crew.tell(self._helper, serve, [wishes.fileno()]):
-                self._crew.replace(self._helper)  # the next one has all sockets from its birth
+            self._renew(self._wishes, child, self._helper)
+            if self._resolvers:
+                self._renew(self._lookups, child, self._resolvers[self._resolver_of(child.name)])
+
+    def _renew(self, pairs: Pairs, dead: Child, server: Child) -> None:
+        """The next worker does not get the answers of the one that died."""
+        try:
+            end = pairs.renew(dead.name)
+        except OSError:
+            return  # the next one has what this one left
+        serve = messages.Serve(dead.name)
+        if server.name in self._crew.ready and not self._crew.tell(server, serve, [end.fileno()]):
+            self._crew.replace(server)  # the next one has all sockets from its birth
 
     def said(self, child: Child, message: Any) -> None:
         """The watcher has news, or wants something changed. Raises ValueError."""
@@ -438,9 +486,11 @@ class Supervisor:
                 messages.check(message.network)
                 self.network = message.network
                 self._listen_anew()
-                self._behind.update(worker.name for worker in self._workers)
+                self._behind.update(child.name for child in (*self._workers, *self._resolvers))
             case messages.Apply():
                 self._seat.apply(message.changes, partial(self._crew.tell, child))
+            case messages.Zones():
+                self._zones[child.name] = message.rows
 
     # What workers are told
 
@@ -453,13 +503,19 @@ class Supervisor:
         """See `gateway.daemon.operations.Gateway`."""
         self._crew.ask(self._workers, message, ANSWER_SECONDS, over)
 
+    def ask_resolvers(
+        self, message: Callable[[int], Message], over: Callable[[Gathering], None], *, any_one: bool = False
+    ) -> None:
+        """See `gateway.daemon.operations.Gateway`."""
+        self._crew.ask(self._resolvers[:1] if any_one else self._resolvers, message, ANSWER_SECONDS, over)
+
     def _tell_workers(self, make: Callable[[], Message]) -> None:
         for child in self._workers:
             self._crew.tell(child, make())
 
     def takers(self) -> tuple[Child, ...]:
         """See `gateway.daemon.reloading.Daemon`."""
-        return (self._helper, *self._workers)
+        return (self._helper, *self._resolvers, *self._workers)
 
     @property
     def accepts(self) -> bool:
@@ -467,30 +523,38 @@ class Supervisor:
         return not self._draining.is_on
 
     def _listen_anew(self) -> None:
-        wanted = self.ruling.configuration.settings.internal.interface and self.accepts
-        if wanted and self._listeners.adjust(self.network.listen):
+        if self._doors.adjust(self.network, accepts=self.accepts):
             self.listening_changed(is_said=True)
 
     def listening_changed(self, *, is_said: bool) -> None:
         """See `gateway.daemon.reloading.Daemon`."""
-        self._behind.update(child.name for child in self._workers)
+        self._behind.update(child.name for child in (*self._workers, *self._resolvers))
         if is_said:
-            where = ", ".join(map(str, self._listeners.endpoints)) or "nothing"
-            self._journal.line(f"listening on {where}")
+            where = ", ".join(map(str, self._doors.sessions.endpoints)) or "nothing"
+            self._journal.line(f"listening on {where}{_for_names(self._doors.datagrams.endpoints)}")
 
     def _order_all(self) -> None:
-        """Tell the workers that have not heard it what is the case now."""
-        for index, child in enumerate(self._workers):
-            if child.name in self._behind and child.channel is not None and self._order(index, child, child.channel):
-                self._behind.discard(child.name)
+        """Tell the workers and resolvers that have not heard it what is the case now."""
+        doors = self._doors
+        self._order_some(self._workers, doors.sessions.numbers, doors.sessions.of_worker)
+        self._order_some(self._resolvers, doors.dns_numbers, doors.of_resolver)
 
-    def _order(self, index: int, child: Child, channel: socket.socket) -> bool:
-        """Whether a worker has heard it, or has gone. Sockets go with it only if they are others than it has."""
-        numbers = self._listeners.numbers
-        known = self._given.get(child.name) == numbers
-        sockets = [] if known else self._listeners.of_worker(index)
+    def _order_some(
+        self, children: Sequence[Child], numbers: tuple[int, ...], sockets: Callable[[int], list[socket.socket]]
+    ) -> None:
+        for index, child in enumerate(children):
+            if child.name in self._behind and child.channel is not None:
+                known = self._given.get(child.name) == numbers
+                if self._order(child, child.channel, numbers, None if known else sockets(index)):
+                    self._behind.discard(child.name)
+
+    def _order(
+        self, child: Child, channel: socket.socket, numbers: tuple[int, ...], sockets: list[socket.socket] | None
+    ) -> bool:
+        """Whether it has heard it, or has gone. Sockets go with it only if they are others than it has."""
+        given = None if sockets is None else numbers
         try:
-            send(channel, Orders(self.network, None if known else numbers), [sock.fileno() for sock in sockets])
+            send(channel, Orders(self.network, given), [sock.fileno() for sock in sockets or ()])
         except BlockingIOError:
             return False
         except (BrokenPipeError, ConnectionResetError):
@@ -569,7 +633,10 @@ class Supervisor:
             path=configuration.texts.path,
             multihomed=configuration.settings.multihomed,
             draining=self._draining.is_on,
-            listening=tuple(map(str, self._listeners.endpoints)),
+            listening=tuple(map(str, self._doors.sessions.endpoints)),
+            listening_dns=tuple(map(str, self._doors.datagrams.endpoints)),
+            resolver=self._dns_rates.totals() if self._resolvers else None,
+            zones=zone_rows(self._zones.values()),
             totals=self._rates.totals(),
             processes=tuple(self._processes()),
             uplinks=uplink_rows(self.network.uplinks),
@@ -591,7 +658,7 @@ class Supervisor:
             yield "no warden is left: ports are not opened, routing is not kept, files are not read anew; restart sockd"
         if self._refused:
             yield self._refused
-        yield from self._listeners.failures
+        yield from self._doors.failures
         for uplink in self.network.uplinks:
             if uplink.standing is Standing.DOWN:
                 yield f"uplink {uplink.name} is down: {uplink.cause}"
@@ -608,7 +675,7 @@ class Supervisor:
     def drain(self, timeout: float, reply: Reply) -> None:
         """See `gateway.daemon.operations.Gateway`."""
         if self.accepts:
-            self._listeners.close()
+            self._doors.sessions.close()
             self._behind.update(child.name for child in self._workers)
         self._draining.begin(timeout, reply)
 
@@ -628,6 +695,15 @@ class Supervisor:
                 self._crew.tell(child, messages.Tail(), [theirs.fileno()])
         except OSError as error:
             self._journal.trouble(f"the records of {child.name} can not be shown: {error.strerror}")
+
+
+def _resolver_name(index: int, count: int) -> str:
+    return "resolver" if count == 1 else f"resolver {index + 1}"
+
+
+def _for_names(endpoints: Sequence[Endpoint]) -> str:
+    """Where names are asked for, behind where clients connect."""
+    return f"; for names on {', '.join(map(str, endpoints))}" if endpoints else ""
 
 
 def _noted(_number: int, _frame: object) -> None:

@@ -36,7 +36,7 @@ from gateway.daemon.messages import (
     receive,
     send,
 )
-from gateway.net.sockets import listening
+from gateway.net.sockets import datagram_listening, listening
 from gateway.netlink.diff import Step
 from gateway.netlink.kernel import Kernel, KernelRefused
 from gateway.system.privileges import CAP_DAC_OVERRIDE, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, drop
@@ -182,6 +182,8 @@ def _open(channel: socket.socket, message: Listen | Open, permits: Permits) -> N
 
 def _listener(wanted: Listen) -> int:
     endpoint = Endpoint(wanted.address, wanted.port)
+    if wanted.protocol == "udp":
+        return datagram_listening(endpoint, wanted.shared, wanted.device, wanted.scope).detach()
     return listening(endpoint, wanted.backlog, wanted.shared, wanted.device, wanted.scope).detach()
 
 

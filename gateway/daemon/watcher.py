@@ -20,7 +20,7 @@ from gateway.config.settings import Settings, UplinkSettings
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import Applied, Apply, Change, End, Network, Networks, Ready, Reopen, receive, send
-from gateway.daemon.network import network_of, uplinks_of, written_words
+from gateway.daemon.network import network_of, uplinks_of, watched_words
 from gateway.daemon.titles import watcher_words
 from gateway.daemon.uplinks import Ask, Uplinks
 from gateway.net.probe import probe_round
@@ -90,7 +90,7 @@ class Watcher:
         tried again.
         """
         settings = self._settings = configuration.settings
-        words = written_words(settings, configuration.routes, configuration.access) if settings.multihomed else ()
+        words = watched_words(settings, configuration.routes, configuration.access)
         self._words = words
         self._log = log
         self._channel = channel

@@ -37,10 +37,11 @@ from gateway.daemon.messages import (
     close_all,
     send,
 )
+from gateway.daemon.names import ResolverLookups
 from gateway.daemon.sampling import Ledger, Sampler
 from gateway.net.ident import IdentClient
 from gateway.net.listener import Listener
-from gateway.net.lookup import THREADS, Lookups
+from gateway.net.lookup import THREADS, Lookups, Names
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.passwords import NoPasswords, PasswordChecks
 from gateway.net.pipes import PipePool
@@ -110,6 +111,8 @@ class Post:
     block: Block
     #: to the helper
     commands: socket.socket
+    #: to a resolver; None: there is none, and the host's own is asked
+    lookups: socket.socket | None = None
 
 
 class RemoteShell:
@@ -177,7 +180,7 @@ class Worker:
             self._context,
             self._limits(settings),
             journal,
-            Lookups(loop, settings.timeouts.lookup, threads=shares.lookups),
+            self._names(settings, shares),
             self._checks,
             IdentClient(settings.timeouts.ident),
             self._shell,
@@ -193,6 +196,13 @@ class Worker:
         loop.add_reader(channel, self._hear)
 
     # What follows from the files
+
+    def _names(self, settings: Settings, shares: Shares) -> Names:
+        """Who looks names up: the resolver, if there is one."""
+        seconds = settings.timeouts.lookup
+        if self._post.lookups is not None:
+            return ResolverLookups(self._loop, self._post.lookups, seconds)
+        return Lookups(self._loop, seconds, threads=shares.lookups)
 
     def _context_of(self, chosen: Chosen) -> Context:
         found = chosen.configuration

@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.address import Address, Name
+from gateway.config.rules import EgressWord
 
 THREADS = 128
 """A dead name server holds each thread for its time-out; others' names must still find one."""
@@ -27,6 +29,22 @@ MAX_OUTSTANDING = 1024
 
 SHARES = 2
 """One client address may have this part of the threads, so that its dead names do not stop the others' look-ups."""
+
+
+class Names(Protocol):
+    """Who looks names up for sessions."""
+
+    #: for one name
+    seconds: float
+
+    async def addresses(self, name: Name, source: Address, ways: tuple[EgressWord, ...] = ()) -> tuple[Address, ...]:
+        """The addresses of a name, for a client at ``source`` whose session leaves by one of these ways.
+
+        Raises LookupFailed.
+        """
+
+    def close(self) -> None:
+        """Start no more."""
 
 
 class LookupFailed(Exception):
@@ -77,8 +95,13 @@ class Lookups:
         self._outstanding: dict[Name, _Question] = {}
         self._by_source: Counter[Address] = Counter()
 
-    async def addresses(self, name: Name, source: Address) -> tuple[Address, ...]:
-        """The addresses of a name, for a client at ``source``.
+    async def addresses(
+        self,
+        name: Name,
+        source: Address,
+        ways: tuple[EgressWord, ...] = (),  # noqa: ARG002 - see `Names`
+    ) -> tuple[Address, ...]:
+        """The addresses of a name, for a client at ``source``; by which way the C library asks is up to the kernel.
 
         Raises LookupFailed, also when it takes too long, or too many are under way: in all, or asked by this source.
         """

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from gateway.address import Address, Endpoint, Name
 from gateway.net.dialer import Attempt, Spare, dial, dial_any
-from gateway.net.lookup import LookupFailed, Lookups
+from gateway.net.lookup import LookupFailed, Names
 from gateway.net.loop import READ, Handler, Poller, Resumable
 from gateway.net.pipes import PipePool
 from gateway.net.relay import Relay, Side
@@ -100,7 +100,7 @@ class Runner:
         context: Context,
         limits: Limits,
         log: Trouble,
-        lookups: Lookups,
+        lookups: Names,
         verifier: Verifier,
         identd: Identd,
         shell: Shell,
@@ -474,7 +474,7 @@ class Front:
 
     async def _look_up(self, name: Name) -> None:
         try:
-            addresses = await self._runner.lookups.addresses(name, self._source)
+            addresses = await self._runner.lookups.addresses(name, self._source, self._session.lookup_ways())
         except LookupFailed as error:
             self._session.lookup_failed(str(error))
         else:

@@ -25,6 +25,19 @@ REMEMBERED = 1024
 """How many addresses are kept beside their texts: the clients come again, and so do the ways out."""
 
 
+DATAGRAM_BUFFER = 1 << 20
+"""Bytes, as the kernel counts them: more than a thousand small datagrams wait, or are on their way."""
+
+_RCVBUF = int(socket.SO_RCVBUF), 33
+_SNDBUF = int(socket.SO_SNDBUF), 32
+"""With ``SO_RCVBUFFORCE`` and ``SO_SNDBUFFORCE`` of asm-generic/socket.h."""
+
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_PMTUDISC_OMIT = 5
+"""linux/in.h and linux/in6.h."""
+
+
 @lru_cache(maxsize=REMEMBERED)
 def address_of(text: str) -> Address:
     """From the text of a socket name; an IPv4-mapped address becomes IPv4, a zone is dropped."""
@@ -101,3 +114,45 @@ def listening(endpoint: Endpoint, backlog: int, shared: bool, device: str = "", 
         sock.close()
         raise
     return sock
+
+
+def datagram_listening(endpoint: Endpoint, shared: bool, device: str = "", scope: int = 0) -> socket.socket:
+    """A non-blocking UDP socket that takes queries; the arguments are those of `listening`. Raises OSError."""
+    family = _FAMILY[endpoint.address.version]
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _ignore_path_mtu(sock)
+        for option in (_RCVBUF, _SNDBUF):
+            _enlarge(sock, *option)
+        if device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        where = (str(endpoint.address), endpoint.port)
+        sock.bind((*where, 0, scope) if scope else where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _ignore_path_mtu(sock: socket.socket) -> None:
+    """Never believe what ICMP says of the path's MTU.
+
+    Who forges such a message makes us send fragments, and can then put another second fragment in the place of ours:
+    the first one has all that a stub checks. Replies are small enough for any path (RFC 9715).
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_OMIT)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_OMIT)
+
+
+def _enlarge(sock: socket.socket, option: int, forced: int) -> None:
+    """Make a buffer large enough for a burst; beyond net.core.rmem_max and wmem_max it takes CAP_NET_ADMIN."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, DATAGRAM_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, option, DATAGRAM_BUFFER)

@@ -58,7 +58,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 _encoder = msgspec.json.Encoder()
 
 
-def json_lines(records: Sequence[Record]) -> bytes:
+def json_lines(records: Sequence[msgspec.Struct]) -> bytes:
     """The records as lines of JSON, each with its line end."""
     return _encoder.encode_lines(records)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
 from gateway.address import Address, Endpoint, Name, canonical_host, parse_address, plain
-from gateway.config.rules import AccessRule, Action, IdentLevel, SpecialCommand
+from gateway.config.rules import AccessRule, Action, EgressWord, IdentLevel, SpecialCommand
 from gateway.errors import BadName, RemoteProtocolError
 from gateway.policy.command import CommandRefused, Job, Substitutions, expand
 from gateway.policy.decision import Decision, Question
@@ -86,6 +86,7 @@ _CHOOSE = {method: MethodChosen(method) for method in (Method.NONE, Method.PASSW
 _CONNECT = Command.CONNECT
 _PERMIT, _RESOLVE = Verdict.PERMIT, Verdict.RESOLVE
 _NONE = Method.NONE
+_NOWHERE = Address(4, 0)
 _OFF = IdentLevel.OFF
 _DENIALS = (Result.REFUSED, Result.ERROR)
 _METHOD_WORDS = {method: method.name.lower() for method in Method}
@@ -578,6 +579,21 @@ class Session:
         via, label = (None, "") if rule is None else (rule.options.via, rule.label)
         name = question.host if isinstance(question.host, str) else None
         return router.way(address, name, question.user, via, label)
+
+    def lookup_ways(self) -> tuple[EgressWord, ...]:
+        """The ways that the look-up of the name should leave by: those of the connection, as far as they are known yet.
+
+        Lines for addresses do not count before there is one.
+        """
+        router, decision = self._context.router, self._decision
+        if router is None:
+            return ()
+        rule = None if decision is None else decision.rule
+        via, label = (None, "") if rule is None else (rule.options.via, rule.label)
+        question = self._asked
+        assert isinstance(question.host, str)
+        route = router.route(_NOWHERE, question.host, question.user, via, label)
+        return () if route is None else route.egress
 
     def _refuse_way(self, endpoint: Endpoint, choice: Choice | None) -> None:
         """Never by another way: the original's words for it (`spec/socks4.md` §4.3), and why."""

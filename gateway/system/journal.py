@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.config.settings import FACILITIES, LOG_CLASSES
 from gateway.session.record import Record, json_lines
 from gateway.system.alarm import Alarm, Losses
@@ -45,7 +47,7 @@ class Journal:
     terminated: Write
     denied: Write
     failed: Write
-    record: Callable[[Record], None]
+    record: Callable[[Struct], None]
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Journal:
         self._marks: dict[int, Mark] = {}
         self._repeats = Repeats()
         self._repeats_due = False
-        self._records: list[Record] = []
+        self._records: list[Struct] = []
         self._classes = frozenset(classes)
         self._choose()
         self._second = 0
@@ -166,7 +168,7 @@ class Journal:
         if record is not None:
             self._keep(record)
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: Struct) -> None:
         self._records.append(record)
         if not self._scheduled:
             self._soon()
@@ -298,7 +300,7 @@ def _nothing(text: str, record: Record | None = None) -> None:
     """Nobody wants it."""
 
 
-def _ignore(record: Record) -> None:
+def _ignore(record: Struct) -> None:
     """Nobody wants it."""
 
 

@@ -3,8 +3,8 @@
 Tables first; `confine` puts them into force by gateway.system.seccomp and gateway.system.landlock. They are the last
 lines of defence, behind an own user and no capabilities: they hold for a process that somebody else has taken over.
 
-A process inherits what its parent is held to and can only be held to more. The supervisor starts workers, watcher and
-helper after it was confined, so it may do all that these may. The warden is started before, and its spare, which it
+A process inherits what its parent is held to and can only be held to more. The supervisor starts workers, resolvers,
+watcher and helper after it was confined, so it may do all that these may. The warden is started before, and its spare, which it
 forks, is confined already.
 
 What remains to a worker that was taken over, as no filter can tell it from its work: to shut down the sockets that it
@@ -38,6 +38,7 @@ class Kind(enum.Enum):
     WATCHER = "watcher"
     WORKER = "worker"
     HELPER = "helper"
+    RESOLVER = "resolver"
 
 
 State = Annotated[str, Meta(max_length=200, pattern=r"\A[ -~]*\Z")]
@@ -209,6 +210,9 @@ MODULES = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", sys.prefix, sys.base_p
 KERNEL = ("/proc/self", "/proc/meminfo", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random")
 """/proc/self is this one process, by its number: not another one, nor a child."""
 
+AUTHORITIES = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/localtime")
+"""Whose certificates count, for DNS over TLS, and the time zone of the log."""
+
 NULL = ("/dev/null",)
 
 EVERYWHERE = ("/",)
@@ -218,6 +222,7 @@ PLACES_FOR_FILES = ("/tmp", "/var", "/run", "/dev", "/home", "/srv", "/mnt", "/m
 
 PROFILES = {
     Kind.WORKER: Profile((*COMMON, RELAYING), (Family.INET, Family.UNIX), (*NAMES, *MODULES, *KERNEL), NULL),
+    Kind.RESOLVER: Profile(COMMON, (Family.INET, Family.UNIX), (*AUTHORITIES, *MODULES, *KERNEL), NULL),
     Kind.WATCHER: Profile(COMMON, (Family.INET, Family.UNIX, Family.ROUTE), (*NAMES, *MODULES, *KERNEL), NULL),
     Kind.WARDEN: Profile(
         (*COMMON, LISTENING, CHILDREN, LOGS),

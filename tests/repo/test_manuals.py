@@ -108,10 +108,17 @@ _SHARED = {"-h", "-s", "-f", "--json", "--user", "--from", "--to", "--rule", "--
 """What WHICH DAEMON and WHICH SESSIONS describe for all commands."""
 
 
+_OWN = {"explain": _SHARED - {"-h"}, "resolve": {"--from"}}
+"""Those of them that mean something else with a command, which describes them itself."""
+
+
 def options_of(name: str) -> set[str]:
     """One spelling of each option of a command of sockctl, the short one where there are two."""
     (commands,) = (action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return {action.option_strings[0] for action in commands.choices[name]._actions if action.option_strings}
+    parser = commands.choices[name]
+    below = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    all_parsers = [parser, *(one for action in below for one in action.choices.values())]
+    return {action.option_strings[0] for one in all_parsers for action in one._actions if action.option_strings}
 
 
 def described(text: str) -> set[str]:
@@ -127,7 +134,7 @@ def command_section(name: str) -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_a_command_is_described_and_no_other(name: str) -> None:
-    own, shared = described(command_section(name)), _SHARED if name != "explain" else {"-h"}
+    own, shared = described(command_section(name)), _SHARED - _OWN.get(name, set())
     wanted = options_of(name)
     assert wanted - shared <= own
     assert {option for option in own if len(option) > 2 or option in ("-n", "-d", "-C", "-v")} <= (
@@ -148,10 +155,23 @@ def test_every_command_says_its_exit_status(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "answers"),
     [
-        ("status", (protocol.Report, protocol.Totals, protocol.Process, protocol.UplinkRow)),
+        (
+            "status",
+            (
+                protocol.Report,
+                protocol.Totals,
+                protocol.Process,
+                protocol.UplinkRow,
+                protocol.ResolverTotals,
+                protocol.ZoneRow,
+                protocol.ServerRow,
+            ),
+        ),
         ("sessions", (protocol.Live,)),
         ("rules", (protocol.RuleUse,)),
         ("reload", (protocol.Reloaded,)),
+        ("resolve", (protocol.Resolved,)),
+        ("cache", (protocol.CacheEntry,)),
     ],
 )
 def test_every_key_of_an_answer_is_listed(name: str, answers: tuple[type[msgspec.Struct], ...]) -> None:
@@ -244,13 +264,16 @@ def test_every_message_of_the_processes_is_in_the_table() -> None:
 
 
 def report() -> protocol.Report:
-    """Of a daemon with a process and an uplink."""
+    """Of a daemon with a process, an uplink and a resolver."""
     process = protocol.Process("worker 1", 1, 0, (), (), True, "on", "ABI 7")
     uplink = protocol.UplinkRow("wan1", "wan1", "up", ("192.0.2.10",), "link is up")
+    server = protocol.ServerRow("10.0.0.53", "up", "", 1.5, 1, 0, "eth1")
+    zone = protocol.ZoneRow("corp.example", (0,), True, (server,), 1, 1, 0)
     time = "2026-11-22T04:17:32Z"
     return protocol.Report(
-        "1", 1, time, time, "0" * 64, "/etc/gateway.toml", True, False, (), protocol.Totals(), (process,), (uplink,)
-    )
+        "1", 1, time, time, "0" * 64, "/etc/gateway.toml", True, False, (), protocol.Totals(), (process,), (uplink,),
+        (), protocol.ResolverTotals(), (zone,), ()
+    )  # fmt: skip
 
 
 def test_every_metric_is_listed() -> None:

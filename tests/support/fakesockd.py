@@ -1,4 +1,4 @@
-"""A daemon that is none: it has the sessions that a test says, and speaks the control protocol on a real socket.
+"""A daemon that is none: it has the sessions and names that a test says, and speaks the control protocol on a socket.
 
 Its time goes by one second a look, so that rates are what the test made them on however slow a machine.
 """
@@ -15,14 +15,23 @@ from typing import Any, Self
 import msgspec
 
 from gateway.control.protocol import (
+    CacheDump,
+    CacheEntry,
+    CacheFlush,
     Kill,
     Listed,
     Live,
     Report,
+    Resolve,
+    Resolved,
+    ResolverTotals,
+    ServerRow,
     Sessions,
     Status,
+    Step,
     Totals,
     UplinkRow,
+    ZoneRow,
     decode_request,
     encode_done,
     encode_error,
@@ -62,6 +71,36 @@ REPORT = Report(
         UplinkRow("wan1", "eth0", "up", ("192.0.2.10",), "link is up"),
         UplinkRow("wan2", "eth2", "down", ("198.51.100.10",), "no answer to its probes"),
     ),
+    resolver=ResolverTotals(
+        queries=1_200_000,
+        hits=1_100_000,
+        local=300,
+        forwarded=90_000,
+        coalesced=9_700,
+        nxdomain=4_000,
+        queries_per_second=1200.0,
+        hit_rate=0.93,
+        outstanding=3,
+        entries=4211,
+    ),
+    zones=(
+        ZoneRow(
+            "corp.example",
+            (0,),
+            True,
+            (
+                ServerRow("10.0.0.53", "down", "timed out 40 s ago", None, 12, 12, "eth1"),
+                ServerRow("10.0.0.54", "up", "", 1.5, 900, 0, "eth1"),
+            ),
+            211,
+            200_000,
+            190_000,
+        ),
+        ZoneRow(
+            ".", (0,), False, (ServerRow("192.0.2.53", "up", "", 12.5, 90_000, 7, "wan1"),), 4000, 1_000_000, 900_000
+        ),
+    ),
+    listening_dns=("10.0.0.1:53",),
 )
 
 
@@ -88,6 +127,25 @@ def live(number: int, **changes: Any) -> Live:
     return msgspec.structs.replace(session, **changes)
 
 
+NOWHERE = Resolved("", "A", "NXDOMAIN", (), ".", 0, "192.0.2.53", "wan1", "miss", "no such name", "", 0.0125, ())
+"""What is said about a name that no test has told of."""
+
+
+def resolved(name: str, *records: str, **changes: Any) -> Resolved:
+    """An answer by the inside's name server."""
+    base = Resolved(
+        name, "A", "NOERROR", records, "corp.example", 0, "10.0.0.54", "eth1", "miss", "", "", 0.0015,
+        ("    0.0 ms  in zone corp.example", "    1.5 ms  10.0.0.54 answered"),
+    )  # fmt: skip
+    return msgspec.structs.replace(base, **changes)
+
+
+def cached(name: str, *records: str, **changes: Any) -> CacheEntry:
+    """An answer of the inside's name server that is kept."""
+    base = CacheEntry("corp.example", 0, name, "A", "NOERROR", records, 35, "10.0.0.54")
+    return msgspec.structs.replace(base, **changes)
+
+
 @dataclasses.dataclass(slots=True)
 class FakeSockd:
     """What the daemon has, open to change by the test, and what it was asked."""
@@ -98,6 +156,11 @@ class FakeSockd:
     #: the orders to end sessions, and all requests for lists
     kills: list[Kill] = dataclasses.field(default_factory=list)
     lists: list[Sessions] = dataclasses.field(default_factory=list)
+    #: what is known of names, by name and type, and what the caches hold
+    names: dict[tuple[str, str], Resolved] = dataclasses.field(default_factory=dict)
+    cache: list[CacheEntry] = dataclasses.field(default_factory=list)
+    #: all requests about names and caches
+    questions: list[Resolve | CacheFlush | CacheDump] = dataclasses.field(default_factory=list)
     #: said instead of any answer
     refusal: str = ""
     _running: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -166,6 +229,24 @@ class FakeSockd:
             yield from self._list(request)
         elif isinstance(request, Kill):
             yield encode_done({"killed": self._kill(request)})
+        elif isinstance(request, Resolve | CacheFlush | CacheDump):
+            self.questions.append(request)
+            yield from self._name(request) if isinstance(request, Resolve) else self._keep(request)
+
+    def _name(self, request: Resolve) -> Iterator[bytes]:
+        unknown = msgspec.structs.replace(NOWHERE, name=request.name, type=request.type)
+        found = self.names.get((request.name, request.type), unknown)
+        yield from (encode_row(Step(step)) for step in found.steps)
+        yield encode_done(found)
+
+    def _keep(self, request: CacheFlush | CacheDump) -> Iterator[bytes]:
+        meant = [entry for entry in self.cache if _is_meant(entry, request)]
+        if isinstance(request, CacheFlush):
+            self.cache = [entry for entry in self.cache if entry not in meant]
+            yield encode_done({"flushed": len(meant)})
+        else:
+            yield from map(encode_row, meant[: request.limit])
+            yield encode_done(Listed(len(meant)))
 
     def _pass_a_second(self) -> None:
         self.sessions = [_a_second_later(session) for session in self.sessions]
@@ -184,6 +265,11 @@ class FakeSockd:
         ended = len(self.sessions) - len(left)
         self.sessions = left
         return ended
+
+
+def _is_meant(entry: CacheEntry, request: CacheFlush | CacheDump) -> bool:
+    is_below = not request.name or f".{entry.name}".endswith(f".{request.name}")
+    return is_below and request.zone in ("", entry.zone)
 
 
 def _a_second_later(session: Live) -> Live:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.cli import status
-from gateway.control.protocol import Report, Status
+from gateway.control.protocol import Report, ResolverTotals, ServerRow, Status, ZoneRow
 from tests.unit.cli.fakecontrol import HASH, LOADED, FakeControl, Ran, done, report, run
 
 
@@ -57,6 +57,74 @@ def test_everything_there_is_to_say(tmp_path: Path, capsys: Any) -> None:
         "",
         "no troubles",
     ]
+
+
+TOTALS = ResolverTotals(
+    queries=1_234_567,
+    hits=1_100_000,
+    local=12,
+    forwarded=90_000,
+    coalesced=9_000,
+    stale=1,
+    nxdomain=77,
+    servfail=5,
+    refused=4,
+    dropped=3,
+    queries_per_second=1234.56,
+    hit_rate=0.934,
+    outstanding=1,
+    entries=4211,
+)
+ZONES = (
+    ZoneRow("corp.example", (0, 1), True, (ServerRow("10.0.0.53", "up", "", 1.5, 9, 0, "eth1"),), 5, 6, 7),
+    ZoneRow(".", (0,), False, (ServerRow("192.0.2.53", "up", "", 12.0, 9, 0, "wan1"),), 5, 6, 7),
+)
+DOWN = ServerRow("10.0.0.54", "down", "timed out 40 s ago", None, 3, 3, "eth1")
+
+
+def with_resolver(**changes: Any) -> Report:
+    fields: dict[str, Any] = {"resolver": TOTALS, "zones": ZONES, "listening_dns": ("10.1.0.1:53", "[fd00::1]:53")}
+    return report(**{**fields, **changes})
+
+
+def test_a_resolver_is_told_of_behind_the_sessions(tmp_path: Path, capsys: Any) -> None:
+    lines = ask(with_resolver(), tmp_path, capsys).lines
+    start = lines.index("received 1.0G, 0 a second") + 1
+    assert lines[start : start + 8] == [
+        "",
+        "names on 10.1.0.1:53, [fd00::1]:53",
+        "queries 1,234,567, 1,234.6 a second, 93% by the cache",
+        "of which 1,100,000 hits, 12 local, 90,000 forwarded, 9,000 coalesced, 1 stale, 77 nxdomain, 5 servfail, "
+        "4 refused, 3 dropped",
+        "cache 4,211 answers; 1 question outstanding",
+        "zones 2, all servers up",
+        "",
+        "PROCESS PID USER GROUPS CAPABILITIES NO_NEW_PRIVS SECCOMP LANDLOCK RESTARTS SESSIONS",
+    ]
+    assert not any(line.startswith("ZONE ") for line in lines)
+
+
+def test_name_servers_that_are_down_are_listed_with_the_cause(tmp_path: Path, capsys: Any) -> None:
+    ill = msgspec.structs.replace(ZONES[0], servers=(*ZONES[0].servers, DOWN))
+    lines = ask(with_resolver(zones=(ill, ZONES[1])), tmp_path, capsys).lines
+    assert "zones 2, servers down in corp.example" in lines
+    start = lines.index("ZONE SERVER STATE WHY")
+    assert lines[start - 1 : start + 3] == [
+        "",
+        "ZONE SERVER STATE WHY",
+        "corp.example 10.0.0.54 down timed out 40 s ago",
+        "",
+    ]
+
+
+def test_what_is_rare_of_queries_is_told_when_it_has_happened(tmp_path: Path, capsys: Any) -> None:
+    totals = msgspec.structs.replace(TOTALS, blocked=2, wrong_answers=6)
+    (line,) = (line for line in ask(with_resolver(resolver=totals), tmp_path, capsys).lines if "dropped" in line)
+    assert line.endswith("3 dropped, 2 blocked, 6 wrong answers")
+
+
+def test_a_resolver_without_an_address_yet_says_so(tmp_path: Path, capsys: Any) -> None:
+    assert "names on no address yet" in ask(with_resolver(listening_dns=()), tmp_path, capsys).lines
 
 
 def test_troubles_stand_last_and_are_marked_and_the_status_stays_0(tmp_path: Path, capsys: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import gateway
 from gateway.cli.sockctl import COMMANDS, make_parser
+from gateway.dns.constants import parse_type
 
 FOLDER = Path(gateway.__file__).parent / "completion"
 
@@ -22,8 +23,11 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def options(name: str) -> set[str]:
-    """Of a command."""
-    return {option for action in parsers()[name]._actions for option in action.option_strings}
+    """Of a command, and of the words that it is told what to do by."""
+    parser = parsers()[name]
+    below = [one for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+             for one in action.choices.values()]  # fmt: skip
+    return {option for one in (parser, *below) for action in one._actions for option in action.option_strings}
 
 
 def choices() -> list[tuple[str, str, set[str]]]:
@@ -73,7 +77,7 @@ Shell = Callable[..., set[str]]
 @pytest.mark.parametrize("candidates", SHELLS)
 def test_every_command_is_offered(candidates: Shell, tmp_path: Path) -> None:
     assert {word for word in candidates(tmp_path, "") if not word.startswith("-")} == set(COMMANDS)
-    assert candidates(tmp_path, "re") == {"reload"}
+    assert candidates(tmp_path, "re") == {"reload", "resolve"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -110,6 +114,22 @@ def test_files_are_offered_where_one_is_meant(candidates: Shell, words: tuple[st
 def test_files_are_not_offered_where_none_is(candidates: Shell, words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "sockd.conf").touch()
     assert "sockd.conf" not in candidates(tmp_path, *words)
+
+
+@pytest.mark.parametrize("candidates", SHELLS)
+def test_what_the_cache_is_told_to_do_is_offered_first_and_once(candidates: Shell, tmp_path: Path) -> None:
+    assert candidates(tmp_path, "cache", "") == {"flush", "dump"}
+    assert candidates(tmp_path, "cache", "d") == {"dump"}
+    assert candidates(tmp_path, "cache", "dump", "") == set()
+
+
+@pytest.mark.parametrize("candidates", SHELLS)
+def test_types_that_are_offered_are_types(candidates: Shell, tmp_path: Path) -> None:
+    offered = candidates(tmp_path, "resolve", "-t", "")
+    assert {"A", "AAAA", "MX"} <= offered
+    assert [type for type in offered if parse_type(type) is None] == []
+    (listed,) = re.findall(r"'-t\[the type\]:type:\(([\w ]+)\)'", (FOLDER / "_sockctl").read_text())
+    assert set(listed.split()) == offered
 
 
 # zsh shows candidates to a terminal only: its file is compared as text, and read by the real shell.

@@ -4,13 +4,14 @@ import shutil
 import subprocess
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.control.metrics import bounded, exposition
-from gateway.control.protocol import Process, Report, RuleUse, Totals, UplinkRow
+from gateway.control.protocol import Process, Report, ResolverTotals, RuleUse, ServerRow, Totals, UplinkRow, ZoneRow
 
 SHA = "ab" * 32
 TOTALS = Totals(3, 100, 20, 11, 4, 2, 1, 5, 1 << 40, 77, 6)
@@ -19,6 +20,29 @@ PROCESSES = (
     Process("worker 1", 0, 65534, (), (), True, "on", "off: no landlock", 2, 3),
 )
 UPLINKS = (UplinkRow("wan1", "eth0", "up", ("192.0.2.1",), ""), UplinkRow("wan2", "eth1", "settling", (), "no address"))
+
+
+RESOLVER = msgspec.structs.replace(
+    ResolverTotals(*range(2001, 2016)), queries_per_second=87.5, hit_rate=0.93, outstanding=2016, entries=2017
+)
+ZONES = (
+    ZoneRow(
+        "corp.example",
+        (0, 2),
+        True,
+        (
+            ServerRow("10.0.0.53", "up", "", 12.5, 40, 3, "eth1"),
+            ServerRow("10.0.0.54", "down", "timed out 40 s ago", None, 9, 8, "eth1"),
+        ),
+        30,
+        50,
+        20,
+    ),
+    ZoneRow("corp.example", (1,), True, (), 1, 2, 3),
+    ZoneRow(".", (0, 1, 2), False, (ServerRow("9.9.9.9:853 (dns.quad9.net)", "up", "", 8, 7, 0, "wan1"),), 4, 5, 6),
+)
+INSIDE, GUESTS, ALL = ({"zone": "corp.example", "views": "0 2"}, {"zone": "corp.example", "views": "1"},
+                       {"zone": ".", "views": "0 1 2"})  # fmt: skip
 
 
 def report(**changes: Any) -> Report:
@@ -36,6 +60,8 @@ def report(**changes: Any) -> Report:
         "processes": PROCESSES,
         "uplinks": UPLINKS,
         "troubles": ("wan2 settles",),
+        "resolver": RESOLVER,
+        "zones": ZONES,
     }
     return Report(**{**fields, **changes})
 
@@ -94,6 +120,37 @@ VALUES = [
     ),
     pytest.param("gateway_rule_last_hit_timestamp_seconds", {"rule": "sockd.conf:17"}, 1735787047, id="its last use"),
     pytest.param("gateway_rule_last_hit_timestamp_seconds", {"rule": "none"}, None, id="never used"),
+    pytest.param("gateway_dns_queries_total", {}, 2001, id="queries"),
+    pytest.param("gateway_dns_hits_total", {}, 2002, id="hits"),
+    pytest.param("gateway_dns_local_total", {}, 2003, id="local names"),
+    pytest.param("gateway_dns_forwarded_total", {}, 2004, id="forwarded"),
+    pytest.param("gateway_dns_coalesced_total", {}, 2005, id="coalesced"),
+    pytest.param("gateway_dns_stale_total", {}, 2006, id="stale"),
+    pytest.param("gateway_dns_nxdomain_total", {}, 2007, id="no such name"),
+    pytest.param("gateway_dns_servfail_total", {}, 2008, id="no answer"),
+    pytest.param("gateway_dns_refused_total", {}, 2009, id="refused queries"),
+    pytest.param("gateway_dns_dropped_total", {}, 2010, id="dropped"),
+    pytest.param("gateway_dns_limited_total", {}, 2011, id="limited"),
+    pytest.param("gateway_dns_blocked_total", {}, 2012, id="blocked"),
+    pytest.param("gateway_dns_upstream_queries_total", {}, 2013, id="upstream"),
+    pytest.param("gateway_dns_upstream_timeouts_total", {}, 2014, id="upstream, in vain"),
+    pytest.param("gateway_dns_wrong_answers_total", {}, 2015, id="wrong answers"),
+    pytest.param("gateway_dns_outstanding", {}, 2016, id="outstanding"),
+    pytest.param("gateway_dns_cache_entries", {}, 2017, id="entries"),
+    pytest.param("gateway_dns_zone_queries_total", INSIDE, 50, id="queries of a zone"),
+    pytest.param("gateway_dns_zone_queries_total", GUESTS, 2, id="of another one with the same name"),
+    pytest.param("gateway_dns_zone_hits_total", ALL, 6, id="hits of a zone"),
+    pytest.param("gateway_dns_zone_cache_entries", INSIDE, 30, id="entries of a zone"),
+    pytest.param("gateway_dns_server_up", {**INSIDE, "server": "10.0.0.53"}, 1, id="a server that is up"),
+    pytest.param("gateway_dns_server_up", {**INSIDE, "server": "10.0.0.54"}, 0, id="a server that is down"),
+    pytest.param(
+        "gateway_dns_server_round_trip_seconds", {**INSIDE, "server": "10.0.0.53"}, 0.0125, id="its time in seconds"
+    ),
+    pytest.param(
+        "gateway_dns_server_round_trip_seconds", {**INSIDE, "server": "10.0.0.54"}, None, id="it never answered"
+    ),
+    pytest.param("gateway_dns_server_queries_total", {**INSIDE, "server": "10.0.0.53"}, 40, id="it was asked"),
+    pytest.param("gateway_dns_server_failures_total", {**INSIDE, "server": "10.0.0.54"}, 8, id="it failed"),
 ]
 RULES = (use(17, 9, 1, 2, "2025-01-02T03:04:07Z"), RuleUse("", "", 8, 0, 0, None))
 
@@ -107,6 +164,22 @@ def test_every_number_of_the_totals_but_the_rates_is_shown() -> None:
     distinct = Totals(*range(1001, 1012))
     shown = set(samples(exposition(report(totals=distinct), ())).values())
     assert set(range(1001, 1012)) <= shown
+
+
+def test_every_number_of_the_resolver_but_the_rates_is_shown() -> None:
+    shown = set(samples(exposition(report(), ())).values())
+    assert set(range(2001, 2018)) <= shown
+
+
+def test_without_a_resolver_there_are_no_metrics_of_one() -> None:
+    assert b"gateway_dns" not in exposition(report(resolver=None, zones=()), RULES)
+
+
+def test_a_zone_or_a_server_that_is_reported_twice_is_one_series() -> None:
+    twice = msgspec.structs.replace(ZONES[0], servers=ZONES[0].servers * 2)
+    text = exposition(report(zones=(twice, twice)), ())
+    assert value(text, "gateway_dns_zone_queries_total", **INSIDE) == 50
+    assert value(text, "gateway_dns_server_queries_total", **INSIDE, server="10.0.0.53") == 40
 
 
 def test_every_metric_has_help_and_a_type_that_fits_its_name() -> None:

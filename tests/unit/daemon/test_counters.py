@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.control.protocol import ResolverTotals
 from gateway.daemon import counters as module
 from gateway.daemon.counters import (
+    DNS_GAUGES,
     GAUGES,
     SLOTS,
     UNMATCHED,
     Block,
     Counter,
+    DnsBlock,
+    DnsCounter,
     Slot,
     Slots,
     by_label,
@@ -105,6 +109,66 @@ def test_a_closed_block_gives_its_memory_back() -> None:
     block.close()
     with pytest.raises(ValueError, match="released"):
         block[Counter.SENT]
+
+
+# The memory of the resolvers
+
+
+@pytest.fixture
+def dns_blocks() -> Iterator[tuple[DnsBlock, ...]]:
+    """Of two resolvers."""
+    found = (DnsBlock(), DnsBlock())
+    yield found
+    for block in found:
+        block.close()
+
+
+def test_each_number_of_a_resolver_has_a_word_of_its_own_which_is_zero_at_first(
+    dns_blocks: tuple[DnsBlock, ...],
+) -> None:
+    block, other = dns_blocks
+    assert [block[counter] for counter in DnsCounter] == [0] * len(DnsCounter)
+    for counter in DnsCounter:
+        block[counter] = (1 << 63) + counter
+    assert [block[counter] - (1 << 63) for counter in DnsCounter] == list(range(len(DnsCounter)))
+    assert [other[counter] for counter in DnsCounter] == [0] * len(DnsCounter)
+
+
+def test_what_a_resolver_writes_is_read_when_it_is_dead(dns_blocks: tuple[DnsBlock, ...]) -> None:
+    def work() -> None:
+        dns_blocks[1][DnsCounter.QUERIES] = 17
+
+    in_a_child(work)
+    assert dns_blocks[1][DnsCounter.QUERIES] == 17
+    assert total(dns_blocks, DnsCounter.QUERIES) == 17
+
+
+def test_a_dead_resolver_keeps_nothing_in_its_cache_and_all_that_it_counted(dns_blocks: tuple[DnsBlock, ...]) -> None:
+    block = dns_blocks[0]
+    for counter in DnsCounter:
+        block[counter] = 5
+    block.clear_gauges()
+    assert {counter for counter in DnsCounter if not block[counter]} == set(DNS_GAUGES)
+    assert set(DNS_GAUGES) == {DnsCounter.ENTRIES, DnsCounter.OUTSTANDING}
+
+
+def test_sums_are_those_of_all_resolvers(dns_blocks: tuple[DnsBlock, ...]) -> None:
+    for number, block in enumerate(dns_blocks, 1):
+        block[DnsCounter.HITS] = number
+    assert total(dns_blocks, DnsCounter.HITS) == 3
+    assert total(dns_blocks, DnsCounter.LOCAL) == 0
+
+
+def test_all_numbers_of_resolvers_are_reported_by_their_names_and_lost_lines_with_those_of_the_workers() -> None:
+    reported = set(ResolverTotals.__struct_fields__) - {"queries_per_second", "hit_rate"}
+    assert reported == {counter.name.lower() for counter in DnsCounter if counter is not DnsCounter.LOST}
+
+
+def test_a_closed_block_of_a_resolver_gives_its_memory_back() -> None:
+    block = DnsBlock()
+    block.close()
+    with pytest.raises(ValueError, match="released"):
+        block[DnsCounter.QUERIES]
 
 
 # The slots of the lines

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.control.protocol import Totals
-from gateway.daemon.titles import gateway_words, volume, watcher_words
+from gateway.control.protocol import ResolverTotals, Totals
+from gateway.daemon.titles import gateway_words, resolver_words, volume, watcher_words
 from gateway.policy.egress import Standing, Uplink
 from tests.support.rules import address
 
@@ -40,6 +40,31 @@ def test_one_session_is_no_plural(sessions: int, words: str) -> None:
 )
 def test_the_watchers_title(uplinks: tuple[Uplink, ...], words: str) -> None:
     assert watcher_words(uplinks) == words
+
+
+@pytest.mark.parametrize(
+    ("totals", "down", "words"),
+    [
+        pytest.param(
+            ResolverTotals(queries_per_second=1200.4, hit_rate=0.93, entries=4211),
+            ("10.0.0.53", "192.0.2.53"),
+            "1,200 q/s, 93% hits, 4,211 names, down: 10.0.0.53 192.0.2.53",
+            id="two servers are down",
+        ),
+        pytest.param(
+            ResolverTotals(queries_per_second=0.6, hit_rate=1.0, entries=1),
+            (),
+            "1 q/s, 100% hits, 1 name",
+            id="none is",
+        ),
+        pytest.param(ResolverTotals(), (), "0 q/s, 0% hits, 0 names", id="nobody has asked yet"),
+        pytest.param(
+            ResolverTotals(), ("10.0.0.53", "10.0.0.53"), "0 q/s, 0% hits, 0 names, down: 10.0.0.53", id="of two zones"
+        ),
+    ],
+)
+def test_a_resolvers_title(totals: ResolverTotals, down: tuple[str, ...], words: str) -> None:
+    assert resolver_words(totals, down) == words
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,193 @@
+"""What a resolver answers when the operator asks: how a name is resolved, and what the caches hold."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Iterator
+
+from gateway.address import Address, parse_address
+from gateway.control.protocol import CacheEntry, Resolved
+from gateway.daemon.answering import Answering
+from gateway.daemon.messages import Answered, Ask, Dump, Dumped, Flush, Flushed
+from gateway.dns.constants import parse_type, rcode_text, type_text
+from gateway.dns.forwarder import Forwarder
+from gateway.dns.names import BadName, is_below, text_name, wire_name
+from gateway.dns.pursuit import Pursuit
+from gateway.dns.query import build_query
+from gateway.dns.serving import Serving
+from gateway.dns.show import answer_lines, cache_words, question_of, seconds_left, shown
+from gateway.dns.trace import Trace
+from gateway.dns.zones import View, Zones
+
+ROWS = 50
+"""In one message."""
+
+
+class Asking:
+    """Those of one resolver."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        forwarder: Forwarder,
+        view_of: Callable[[Address], View],
+        channel: socket.socket,
+    ) -> None:
+        """``view_of`` gives the view of a client, whoever it is."""
+        self._loop = loop
+        self._forwarder = forwarder
+        self._view_of = view_of
+        self._answering = Answering(channel, loop)
+
+    # A name
+
+    def ask(self, message: Ask) -> None:
+        """Resolve a name, and tell how."""
+        client = parse_address(message.client or "127.0.0.1")
+        kind = parse_type(message.kind)
+        try:
+            name = wire_name(message.name)
+        except BadName as error:
+            self._refuse(message, f"{error}")
+            return
+        if client is None or kind is None:
+            self._refuse(message, "no such type of records" if kind is None else "no address of a client")
+            return
+        query = build_query(0, name, kind, variant=0)
+        trace = Trace(self._loop.time)
+        view = self._view_of(client)
+        trace.append(f"client {client} has view {view.number}")
+        answer = _Asked(self, message, view, trace, self._loop.time())
+        answer.pursuit = self._forwarder.resolve(query, view, answer, self._loop.time(), (), trace)
+        answer.is_begun()
+
+    def _refuse(self, message: Ask, why: str) -> None:
+        self._answering.begin(self._answering.send(Answered(message.number, None, why)))
+
+    def answered(
+        self, message: Ask, pursuit: Pursuit | None, view: View, data: bytes, trace: Trace, began: float
+    ) -> None:
+        """The forwarder has replied."""
+        seen = shown(data)
+        zone = pursuit.zone.text if pursuit is not None and pursuit.zone is not None else ""
+        resolved = Resolved(
+            name=text_name(wire_name(message.name)),
+            type=type_text(parse_type(message.kind) or 0),
+            rcode=seen.rcode,
+            records=seen.records,
+            zone=zone,
+            view=view.number,
+            server="" if pursuit is None else pursuit.server,
+            egress="" if pursuit is None else pursuit.way,
+            cache="" if pursuit is None else self._cache_words(pursuit),
+            why=_why(pursuit, zone, seen.rcode, bool(seen.records)),
+            ede=seen.ede,
+            seconds=round(self._loop.time() - began, 6),
+            steps=tuple(trace),
+        )
+        self._answering.begin(self._answering.send(Answered(message.number, resolved)))
+
+    def _cache_words(self, pursuit: Pursuit) -> str:
+        if pursuit.cache != "hit" or pursuit.zone is None:
+            return pursuit.cache
+        serving = self._forwarder.serving(pursuit.zone)
+        now = self._loop.time()
+        return cache_words(serving.cache.get(pursuit.key, now), now)
+
+    # The caches
+
+    def flush(self, message: Flush) -> None:
+        """Forget answers."""
+        count = sum(self._forget(serving, message.name) for serving in self._meant(message.zone))
+        self._forwarder.cool()
+        self._answering.begin(self._answering.send(Flushed(message.number, count)))
+
+    def _forget(self, serving: Serving, name: str) -> int:
+        return serving.cache.remove(wire_name(name), below=True) if name else serving.cache.clear()
+
+    def _meant(self, zone: str) -> Iterator[Serving]:
+        wanted = wire_name(zone) if zone else None
+        return (one for one in self._forwarder.servings if wanted is None or one.zone.name == wanted)
+
+    def dump(self, message: Dump) -> None:
+        """List answers."""
+        rows: list[CacheEntry] = []
+        matched = 0
+        suffix = wire_name(message.name) if message.name else b"\0"
+        now = self._loop.time()
+        for serving in self._meant(message.zone):
+            for key, answer in serving.cache.entries():
+                if is_below(key[:-3], suffix):
+                    matched += 1
+                    if len(rows) < message.limit:
+                        lines = answer_lines(question_of(key), answer, answer.age(now))
+                        rows.append(
+                            CacheEntry(
+                                serving.zone.text,
+                                self._first_view(serving, self._forwarder.zones),
+                                text_name(key[:-3]),
+                                type_text((key[-3] << 8) | key[-2]),
+                                rcode_text(answer.rcode),
+                                lines,
+                                seconds_left(answer, now),
+                                answer.origin,
+                            )
+                        )
+        self._answering.begin(self._send_rows(message.number, rows, matched))
+
+    def _first_view(self, serving: Serving, zones: Zones) -> int:
+        return next((view.number for view in zones.views if serving.zone in view.zones), 0)
+
+    async def _send_rows(self, number: int, rows: list[CacheEntry], matched: int) -> None:
+        for at in range(0, len(rows), ROWS):
+            await self._send_some(number, tuple(rows[at : at + ROWS]))
+        await self._answering.send(Dumped(number, (), matched))
+
+    async def _send_some(self, number: int, rows: tuple[CacheEntry, ...]) -> None:
+        """In as many messages as they need."""
+        try:
+            await self._answering.send(Dumped(number, rows))
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE or len(rows) == 1:
+                raise
+            half = len(rows) // 2
+            await self._send_some(number, rows[:half])
+            await self._send_some(number, rows[half:])
+
+
+def _why(pursuit: Pursuit | None, zone: str, rcode: str, has_records: bool) -> str:
+    if pursuit is None:
+        return "this is not asked for anybody"
+    if not has_records and rcode == "NOERROR":
+        return f"zone {zone} has the name, but no such records"
+    return ""
+
+
+class _Asked:
+    """The operator who waits."""
+
+    is_stream = True
+
+    def __init__(self, asking: Asking, message: Ask, view: View, trace: Trace, began: float) -> None:
+        self._asking = asking
+        self._message = message
+        self._view = view
+        self._trace = trace
+        self._began = began
+        self._data: bytes | None = None
+        self._is_begun = False
+        self.pursuit: Pursuit | None = None
+
+    def reply(self, data: bytes) -> None:
+        """As `gateway.dns.outside.Asker`; it may come before the pursuit is known."""
+        self._data = data
+        self._tell()
+
+    def is_begun(self) -> None:
+        """The pursuit is known."""
+        self._is_begun = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._is_begun and self._data is not None:
+            self._asking.answered(self._message, self.pursuit, self._view, self._data, self._trace, self._began)

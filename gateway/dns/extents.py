@@ -1,0 +1,80 @@
+"""Which zone a name belongs to: exactly one, in each view; knows names only, and nothing of what zones say.
+
+The longest suffix wins, and what a zone excludes belongs to the next larger one. A built-in zone gives way to one of
+the administrator with the same or a longer name, and to a larger one that is private, unless it is fixed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from gateway.dns.names import ROOT, is_below, parents
+from gateway.dns.special import Special
+
+_Owner = TypeVar("_Owner")
+
+
+class Extent(NamedTuple):
+    """The names of a zone of the administrator: those at and below its apexes, without its exclusions."""
+
+    #: its name, and the reverse zones of its networks
+    apexes: tuple[bytes, ...]
+    exclusions: tuple[bytes, ...]
+    private: bool
+
+    def covers(self, name: bytes) -> bool:
+        """Whether the name may be this zone's; it is another one's if that has a longer apex."""
+        return any(is_below(name, apex) for apex in self.apexes) and not self.excludes(name)
+
+    def excludes(self, name: bytes) -> bool:
+        """Whether the name is left to the next larger zone."""
+        return any(is_below(name, excluded) for excluded in self.exclusions)
+
+
+class Clash(NamedTuple):
+    """Two zones with one apex; the second has no use for it."""
+
+    apex: bytes
+    first: int
+    second: int
+
+
+def clashes(extents: Mapping[int, Extent]) -> Iterator[Clash]:
+    """The apexes that are written more than once."""
+    owners: dict[bytes, int] = {}
+    for number, extent in extents.items():
+        for apex in extent.apexes:
+            first = owners.setdefault(apex, number)
+            if first != number:
+                yield Clash(apex, first, number)
+
+
+def boundaries(extents: Mapping[int, Extent], specials: Sequence[Special]) -> dict[bytes, int]:
+    """Names at which another zone begins, and whose they and those below them are, up to the next boundary.
+
+    A zone of the administrator goes by its number in ``extents``, a built-in one by ``-1 - number``. One of the
+    built-in ones is the root, so that every name has a zone.
+    """
+    apexes = {apex: number for number, extent in extents.items() for apex in extent.apexes}
+    built_in = {special.name: -1 - index for index, special in enumerate(specials)}
+    borders = {*apexes, *built_in, *(name for extent in extents.values() for name in extent.exclusions)}
+
+    def owner(name: bytes) -> int:
+        here = next(parent for parent in parents(name) if parent in built_in)
+        for parent in parents(name):
+            number = apexes.get(parent)
+            if number is not None and not extents[number].excludes(name):
+                special = specials[-1 - built_in[here]]
+                wins = is_below(parent, here) or (extents[number].private and not special.fixed)
+                return number if wins else built_in[here]
+        return built_in[here]
+
+    return {border: owner(border) for border in borders}
+
+
+def owner_of(name: bytes, table: Mapping[bytes, _Owner]) -> _Owner:
+    """Whose the name is, by the table of `boundaries`."""
+    while True:
+        found = table.get(name)
+        if found is not None:
+            return found
+        name = name[name[0] + 1 :] if name != ROOT else ROOT

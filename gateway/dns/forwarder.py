@@ -1,0 +1,411 @@
+"""The forwarder: a client's question comes in as bytes, and its answer goes out, now or later.
+
+Exactly one zone answers a name: by its local names, its cache, or its name servers, and by nothing else. What a zone's
+servers say counts for that zone's names only; an alias that leads into another zone is followed there, as the client's
+view has it. When none of the servers of a zone answers, the client hears SERVFAIL and why (RFC 8914).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.config.rules import EgressWord
+from gateway.dns.answer import NEVER, Answer
+from gateway.dns.cache import Cache
+from gateway.dns.chain import alias, spliced
+from gateway.dns.clients import Client
+from gateway.dns.constants import AAAA, MAX_MESSAGE, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, A, Ede
+from gateway.dns.exchanges import Exchanges, Flight, Outcome
+from gateway.dns.guard import Guard, allowed
+from gateway.dns.hot import keep
+from gateway.dns.names import text_name
+from gateway.dns.outside import Asker, Events, Failure, Outside, Ways
+from gateway.dns.pursuit import Pursuit
+from gateway.dns.query import Query, read_query
+from gateway.dns.reply import failure, reply, stale_reply
+from gateway.dns.servers import Servers
+from gateway.dns.serving import Serving
+from gateway.dns.zones import View, Zone, Zones
+
+MAX_CHAIN = 8
+"""Answers that one question is pieced together from (field-cases D8)."""
+
+STALE_TTL = 30
+"""Seconds, of an answer that is given although its time is over (RFC 8767 §4)."""
+
+FAILED_SECONDS = 1.0
+"""So long nobody is asked again for what no server could answer (RFC 9520 §3.2)."""
+
+MAX_FAILED = 4096
+
+
+class Counts:
+    """What became of questions; the hot ones are counted where they are answered."""
+
+    __slots__ = ("blocked", "coalesced", "forwarded", "hits", "limited", "local", "nxdomain", "queries", "refused",
+                 "servfail", "stale")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.queries = self.hits = self.local = self.forwarded = self.coalesced = self.stale = 0
+        self.nxdomain = self.servfail = self.refused = self.limited = self.blocked = 0
+
+
+Record = Callable[[Pursuit, int, str, float], None]
+"""Told of an answer: its rcode, the words of the extended error, and the time."""
+
+
+class Forwarder:
+    """All zones at work."""
+
+    def __init__(
+        self,
+        zones: Zones,
+        outside: Outside,
+        ways: Ways,
+        guard: Guard,
+        random: Callable[[int], bytes],
+        events: Events,
+        record: Record | None = None,
+        *,
+        capacity: int,
+        outstanding: int,
+        log_all: bool = False,
+    ) -> None:
+        """``capacity`` answers are kept in all, and so many questions of one client may be ``outstanding``.
+
+        ``record`` hears of each question that was not answered well, with ``log_all`` of each.
+        """
+        self.exchanges = Exchanges(outside, ways, guard, random, events, self._landed, self._overdue)
+        self.counts = Counts()
+        self._random = random
+        self._events = events
+        self._record = record
+        self._log_all = log_all
+        self._capacity = capacity
+        self._outstanding = outstanding
+        self._failed: dict[tuple[Serving, bytes], tuple[float, Failure]] = {}
+        self._servings: dict[Zone, Serving] = {}
+        self.adopt(zones)
+
+    # Other zones, another network
+
+    def adopt(self, zones: Zones, *, record: Record | None = None, outstanding: int = 0, log_all: bool = False) -> None:
+        """These zones from now on; those that are the same as before keep their answers and their servers' health."""
+        if outstanding:
+            self._record, self._outstanding, self._log_all = record, outstanding, log_all
+        known = {serving.zone.identity: serving for serving in self._servings.values()}
+        self.zones = zones
+        self._servings = {zone: self._serving(zone, known) for zone in zones.zones}
+        self._failed.clear()
+
+    def _serving(self, zone: Zone, known: Mapping[object, Serving]) -> Serving:
+        serving = known.get(zone.identity)
+        views = self.zones.views
+        if serving is None:
+            return Serving(zone, Cache(self._capacity, zone.bounds), Servers(zone.servers, self._chance), views)
+        serving.adopt(zone, views)
+        return serving
+
+    def _chance(self) -> float:
+        return int.from_bytes(self._random(4), "big") / (1 << 32)
+
+    def networks_changed(self, guard: Guard) -> None:
+        """Other addresses are the inside's: what was let in before is looked at again."""
+        if guard == self.exchanges.guard:
+            return
+        self.exchanges.guard = guard
+        for serving in self.servings:
+            if not serving.zone.private:
+                serving.cache.clear()
+        self.cool()
+
+    def cool(self) -> None:
+        """Answer nothing any more without looking at the caches."""
+        for view in self.zones.views:
+            view.hot.clear()
+
+    def serving(self, zone: Zone) -> Serving:
+        """A zone of now, at work."""
+        return self._servings[zone]
+
+    @property
+    def servings(self) -> Sequence[Serving]:
+        """All zones at work."""
+        return tuple(self._servings.values())
+
+    # A question comes
+
+    def ask(self, data: bytes, client: Client, asker: Asker, now: float) -> None:
+        """A message of a client; what is no query gets no answer."""
+        query = read_query(data)
+        if query is None:
+            return
+        counts = self.counts
+        counts.queries += 1
+        if isinstance(query, bytes):
+            counts.refused += 1
+            asker.reply(query)
+            return
+        view = client.view
+        if not self._log_all:
+            # The way of most questions: known, and no alias.
+            zone = view.zone_of(query.name)
+            answer = zone.local.find(query.name, query.type)
+            if answer is None:
+                serving = self._servings[zone]
+                answer = serving.cache.get(query.key, now)
+                if answer is not None:
+                    counts.hits += 1
+                    serving.hits += 1
+                    if now >= answer.refresh_at:
+                        self._refresh(serving, query.key, answer, now)
+            else:
+                counts.local += 1
+            if answer is not None and answer.target is None:
+                self._give(data, query, view, answer, asker, now)
+                return
+        self._pursue(Pursuit(data, query, view, client, asker, now), now)
+
+    def resolve(
+        self,
+        data: bytes,
+        view: View,
+        asker: Asker,
+        now: float,
+        words: tuple[EgressWord, ...] = (),
+        steps: list[str] | None = None,
+    ) -> Pursuit | None:
+        """The daemon's own question, for a client with this view; None: it is no query that is pursued."""
+        query = read_query(data)
+        if query is None or isinstance(query, bytes):
+            asker.reply(query or b"")
+            return None
+        self.counts.queries += 1
+        pursuit = Pursuit(b"", query, view, None, asker, now, words, steps)
+        self._pursue(pursuit, now)
+        return pursuit
+
+    def refresh(self, data: bytes, client: Client, now: float) -> None:
+        """A question that is often asked is answered from what will be too old soon."""
+        query = read_query(data)
+        if isinstance(query, Query):
+            serving = self._servings[client.view.zone_of(query.name)]
+            answer = serving.cache.get(query.key, now)
+            if answer is not None:
+                self._refresh(serving, query.key, answer, now)
+
+    def _refresh(self, serving: Serving, key: bytes, answer: Answer, now: float) -> None:
+        answer.refresh_at = NEVER  # once is enough
+        if not serving.servers.is_dead() and self.exchanges.under_way(serving, key) is None:
+            self.exchanges.begin(serving, key, now)
+
+    def _give(self, data: bytes, query: Query, view: View, answer: Answer, asker: Asker, now: float) -> None:
+        """An answer that is known, as bytes; the next one who asks the same way gets the same bytes."""
+        if answer.rcode == NXDOMAIN:
+            self.counts.nxdomain += 1
+        limit = MAX_MESSAGE if asker.is_stream else query.size
+        message = reply(query, answer, answer.age(now), limit)
+        asker.reply(message)
+        if data and answer.expires > now and not asker.is_stream and not self._log_all:
+            keep(view.hot, data, message, query, answer, now)
+
+    # The way to an answer
+
+    def _pursue(self, pursuit: Pursuit, now: float) -> None:
+        """As far as what is known leads; then somebody is asked."""
+        while len(pursuit.chain) <= MAX_CHAIN:
+            zone = pursuit.zone = pursuit.view.zone_of(pursuit.name)
+            pursuit.note(f"{text_name(pursuit.name)} is in zone {zone.text}")
+            entered = self._barred(pursuit, zone)
+            if entered is not None:
+                self._fail(pursuit, entered, now)
+                return
+            answer = self._known(pursuit, zone, now)
+            if answer is None:
+                self._forward(pursuit, self._servings[zone], now)
+                return
+            if answer.target is None:
+                self._finish(pursuit, answer, now)
+                return
+            pursuit.follow(answer, answer.target)
+        text = f"more than {MAX_CHAIN} aliases one after the other, or aliases in a circle"
+        self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
+
+    def _barred(self, pursuit: Pursuit, zone: Zone) -> Failure | None:
+        """Why this name is not looked up in this zone at all."""
+        first = next((link.zone for link in pursuit.chain if link.zone is not None), None)
+        if first is None or first.private or not zone.private or zone.settings is None:
+            return None
+        if allowed(pursuit.query.name, first.allow):
+            return None
+        name = text_name(pursuit.query.name)
+        text = f"{name} of zone {first.text} is not given: it is an alias into the inside zone {zone.text}"
+        return Failure(NOERROR, Ede.BLOCKED, text)
+
+    def _known(self, pursuit: Pursuit, zone: Zone, now: float) -> Answer | None:
+        """What need not be asked: the gateway's own names, and the cache."""
+        name, kind = pursuit.name, pursuit.query.type
+        answer = zone.local.find(name, kind)
+        if answer is not None:
+            self.counts.local += 1
+            pursuit.cache = "local"
+            pursuit.note(f"local: {answer.origin or 'known to the gateway itself'}")
+            return answer
+        if kind in (A, AAAA) and len(name) == name[0] + 2 and zone.name == b"\0":
+            return self._bare(pursuit, name)
+        serving = self._servings[zone]
+        answer = serving.cache.get(pursuit.key, now)
+        if answer is None:
+            pursuit.note("not in the cache")
+            return None
+        self.counts.hits += 1
+        serving.hits += 1
+        pursuit.cache = "hit"
+        pursuit.note(f"in the cache: {int(answer.expires - now)} s left, by {answer.origin}")
+        if now >= answer.refresh_at:
+            self._refresh(serving, pursuit.key, answer, now)
+        return answer
+
+    def _bare(self, pursuit: Pursuit, name: bytes) -> Answer:
+        """A name of one label gets the default domain, and never leaves without (SOCKS_DNAME, spec/socks4.md §7)."""
+        domain = self.zones.domain
+        pursuit.cache = "local"
+        if domain is None:
+            pursuit.note("a name of one label, and [resolver] domain is empty: it does not exist")
+            return Answer(NXDOMAIN, 0, 0, b"", (), 0)
+        pursuit.zone = None  # the alias is the gateway's own
+        return alias(name, name[:-1] + domain)
+
+    def _forward(self, pursuit: Pursuit, serving: Serving, now: float) -> None:
+        """Ask the zone's name servers, or wait with those who ask them already."""
+        client = pursuit.client
+        if client is not None and not pursuit.waits:
+            if client.outstanding >= self._outstanding:
+                self.counts.limited += 1
+                text = f"{client.outstanding} questions of this client are waiting already"
+                self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
+                return
+            client.outstanding += 1
+            pursuit.waits = True
+        known = self._failed.get((serving, pursuit.key))
+        if known is not None and known[0] > now:
+            pursuit.note("failed just now, and is not tried again yet")
+            self._fail(pursuit, known[1], now)
+            return
+        if not serving.zone.servers:
+            self._fail(pursuit, _nobody(serving.zone), now)
+            return
+        pursuit.cache = pursuit.cache or "miss"
+        flight = self.exchanges.under_way(serving, pursuit.key, pursuit.words)
+        if flight is None:
+            self.counts.forwarded += 1
+            self.exchanges.begin(serving, pursuit.key, now, pursuit, pursuit.words)
+        elif self._is_loop(flight, client):
+            text = f"a loop of forwarders: {text_name(pursuit.name)} comes back from {flight.server}, which is asked for it"
+            self._events.trouble(text)
+            self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
+        else:
+            self.counts.coalesced += 1
+            pursuit.note("somebody waits for the same already")
+            flight.waiters.append(pursuit)
+
+    def _is_loop(self, flight: Flight, client: Client | None) -> bool:
+        return client is not None and any(health.server.address == client.address for health in flight.tried)
+
+    def _landed(self, pursuit: Pursuit, flight: Flight, outcome: Outcome, now: float) -> None:
+        pursuit.asked(flight)
+        if isinstance(outcome, Failure):
+            if outcome.rcode == SERVFAIL:
+                self._remember(flight, outcome, now)
+            pursuit.note(f"no answer: {outcome.text}")
+            self._fail(pursuit, outcome, now)
+            return
+        by = f" by {flight.way}" if flight.way else ""
+        pursuit.note(f"{flight.server} answered{by}")
+        if outcome.target is not None:
+            pursuit.follow(outcome, outcome.target)
+            self._pursue(pursuit, now)
+        else:
+            self._finish(pursuit, outcome, now)
+
+    def _remember(self, flight: Flight, outcome: Failure, now: float) -> None:
+        if flight.serving.servers.is_dead():
+            return  # that is known without being remembered, and over as soon as one of them is back
+        if len(self._failed) >= MAX_FAILED:
+            self._failed.clear()
+        self._failed[flight.serving, flight.key] = (now + FAILED_SECONDS, outcome)
+
+    def _overdue(self, flight: Flight, now: float) -> None:
+        """Where something old can be given, nobody waits for a server until he has lost patience."""
+        waiters, flight.waiters = flight.waiters, []
+        flight.waiters += [pursuit for pursuit in waiters if not self._give_stale(pursuit, now)]
+
+    def tick(self, now: float) -> None:
+        """See to what is due; to be called some twenty times a second."""
+        self.exchanges.tick(now)
+        for serving in self._servings.values():
+            for health in serving.servers.due(now):
+                self.exchanges.probe(serving, health, now)
+
+    # The end
+
+    def _finish(self, pursuit: Pursuit, answer: Answer, now: float) -> None:
+        self._over(pursuit)
+        if pursuit.chain:
+            answer = spliced(pursuit.query.name, pursuit.query.type, pursuit.chain, pursuit.name, answer, now)
+        self._give(pursuit.data, pursuit.query, pursuit.view, answer, pursuit.asker, now)
+        if self._record is not None and (self._log_all or answer.rcode not in (NOERROR, NXDOMAIN)):
+            self._record(pursuit, answer.rcode, "", now)
+
+    def _fail(self, pursuit: Pursuit, why: Failure, now: float) -> None:
+        """No answer; or the old one, where the zone's administrator permits that."""
+        if why.rcode == SERVFAIL and self._give_stale(pursuit, now):
+            return
+        self._over(pursuit)
+        counts = self.counts
+        if why.rcode == SERVFAIL:
+            counts.servfail += 1
+        elif why.rcode == REFUSED:
+            counts.refused += 1
+        elif why.ede == Ede.BLOCKED:
+            counts.blocked += 1
+            who = "sockd" if pursuit.client is None else str(pursuit.client.address)
+            self._events.trouble(f"client {who}: {why.text}")
+        pursuit.asker.reply(
+            failure(pursuit.query, why.rcode, Ede(why.ede) if why.ede in _EDES else Ede.OTHER, why.text)
+        )
+        if self._record is not None:
+            self._record(pursuit, why.rcode, why.text, now)
+
+    def _over(self, pursuit: Pursuit) -> None:
+        if pursuit.waits and pursuit.client is not None:
+            pursuit.waits = False
+            pursuit.client.outstanding -= 1
+
+    def _give_stale(self, pursuit: Pursuit, now: float) -> bool:
+        zone = pursuit.zone
+        if zone is None or not zone.stale or pursuit.chain:
+            return False
+        answer = self._servings[zone].cache.stale(pursuit.key, now)
+        if answer is None or answer.target is not None:
+            return False
+        self._over(pursuit)
+        self.counts.stale += 1
+        pursuit.cache = "stale"
+        pursuit.note("what was known before is given, its time is over")
+        limit = MAX_MESSAGE if pursuit.asker.is_stream else pursuit.query.size
+        ede = Ede.STALE_NXDOMAIN if answer.rcode == NXDOMAIN else Ede.STALE_ANSWER
+        pursuit.asker.reply(stale_reply(pursuit.query, answer, STALE_TTL, limit, ede))
+        if self._record is not None:
+            self._record(pursuit, answer.rcode, "stale", now)
+        return True
+
+
+_EDES = frozenset(Ede)
+
+
+def _nobody(zone: Zone) -> Failure:
+    """What is said about names that no name server is asked for."""
+    if zone.settings is None:
+        return Failure(REFUSED, Ede.NOT_AUTHORITATIVE, "no zone of gateway.toml has this name")
+    return Failure(
+        NXDOMAIN, Ede.NOT_AUTHORITATIVE, f"zone {zone.text} has no name servers, only the names of its files"
+    )

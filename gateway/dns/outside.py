@@ -1,0 +1,73 @@
+"""What the forwarder needs of the world: sockets, ways out, somebody who waits, and a log."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from gateway.config.rules import EgressWord
+from gateway.dns.constants import Ede
+from gateway.dns.servers import Server
+from gateway.dns.zones import Zone
+from gateway.policy.egress import Egress
+
+
+class Token(Protocol):
+    """An exchange with a name server; ``link`` is the outside's own, None at first."""
+
+    link: Any
+
+
+class Outside(Protocol):
+    """Who sends to name servers. It calls back `Exchanges.heard` and `Exchanges.failed`."""
+
+    def datagram(self, token: Token, server: Server, egress: Egress | None, message: bytes) -> None:
+        """From a new socket with a port of its own, by this way out only. Raises OSError."""
+
+    def stream(self, token: Token, server: Server, egress: Egress | None, message: bytes) -> None:
+        """By TCP, or by TLS if the server has a name for it."""
+
+    def release(self, token: Token) -> None:
+        """Hear no more for it."""
+
+
+class Way(NamedTuple):
+    """How a question leaves: by this way out; by the kernel's routes; or, if ``blocked`` says why, not at all."""
+
+    egress: Egress | None
+    blocked: str = ""
+
+
+class Ways(Protocol):
+    """Who knows the ways out of this host now."""
+
+    def way(self, zone: Zone, version: int, words: Sequence[EgressWord]) -> Way:
+        """For servers of a zone with addresses of this version (4, 6).
+
+        ``words`` are the ways of the session for whose sake it is asked; they count where the zone has none of its own.
+        """
+
+
+class Asker(Protocol):
+    """Somebody who waits for an answer; one who has gone meanwhile takes it silently."""
+
+    is_stream: bool
+
+    def reply(self, data: bytes) -> None:
+        """The whole message."""
+
+
+class Failure(NamedTuple):
+    """Why there is no answer, or not the one that a name server gave."""
+
+    rcode: int
+    ede: Ede | int
+    text: str
+
+
+class Events(Protocol):
+    """Who is told what an administrator may want to know."""
+
+    def trouble(self, text: str) -> None:
+        """Something is wrong."""
+
+    def line(self, text: str) -> None:
+        """Something has changed."""

@@ -1,0 +1,5 @@
+"""``python -m tests.support.lying``: started by `tests.support.lyingserver`."""
+
+from tests.support.lying.serving import main
+
+main()

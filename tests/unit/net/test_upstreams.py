@@ -1,0 +1,397 @@
+"""Questions to name servers from sockets of their own, on loopback, with honest and lying servers."""
+
+import contextlib
+import errno
+import itertools
+import random
+import re
+import resource
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.dns.servers import Server
+from gateway.net import upstreams as module
+from gateway.net.streams import StreamLimits, Streams
+from gateway.net.upstreams import Upstreams
+from gateway.policy.egress import Egress
+from tests.support.peers import Peer, closed_port, has_ipv6, silent
+from tests.support.rules import address
+from tests.unit.net.stage import Stage, descriptors
+from tests.unit.net.test_streams import Notes, Token, answer_to, honest, question
+
+LO = Egress("wan1", "lo", address("127.0.0.2"))
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs ::1 on the loopback interface")
+
+
+class NameServer:
+    """A UDP socket on which a test reads questions, and says what it likes."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind((host, 0))
+        self.sock.settimeout(10)
+        self.server = Server(address(host), self.sock.getsockname()[1])
+
+    def asked(self) -> tuple[bytes, Any]:
+        """The next question, and from where."""
+        return self.sock.recvfrom(4096)
+
+
+@contextlib.contextmanager
+def serving(host: str = "127.0.0.1") -> Iterator[NameServer]:
+    made = NameServer(host)
+    with made.sock:
+        yield made
+
+
+class Scene:
+    """What a process has towards name servers, and what comes of it."""
+
+    def __init__(self, stage: Stage, sockets: int = 100) -> None:
+        self.stage = stage
+        self.notes = Notes()
+        streams = Streams(stage.loop, stage.poller, random.Random(7).getrandbits, None, StreamLimits())
+        self.upstreams = Upstreams(stage.poller, streams, sockets)
+        self.upstreams.hear(self.notes.hear, self.notes.fail)
+        self.tokens: list[Token] = []
+        stage.closers.append(self.close)
+
+    def close(self) -> None:
+        """Nobody waits for anything any more."""
+        for token in self.tokens:
+            self.upstreams.release(token)
+        self.upstreams.close()
+
+    def ask(self, server: Server, number: int = 1, egress: Egress | None = None) -> Token:
+        """Send a question with this id."""
+        token = Token()
+        self.tokens.append(token)
+        self.upstreams.datagram(token, server, egress, question(number))
+        return token
+
+    def heard(self, count: int = 1) -> list[bytes]:
+        """What so many answers are."""
+        self.stage.until(lambda: len(self.notes.heard) >= count)
+        return [data for _, data in self.notes.heard]
+
+
+@pytest.fixture
+def scene(stage: Stage) -> Scene:
+    return Scene(stage)
+
+
+# Exchanges
+
+
+def test_a_question_is_answered_and_its_socket_closed(scene: Scene) -> None:
+    with serving() as there:
+        before = descriptors()
+        token = scene.ask(there.server, 0xABCD)
+        assert scene.upstreams.open == 1
+        query, caller = there.asked()
+        assert query == question(0xABCD)
+        there.sock.sendto(answer_to(query), caller)
+        assert scene.heard() == [answer_to(query)]
+        assert scene.notes.heard[0][0] is token
+        assert token.link is None
+        assert scene.upstreams.open == 0
+        assert descriptors() == before
+        assert scene.notes.failed == []
+
+
+def test_each_question_has_a_port_of_its_own(scene: Scene) -> None:
+    with serving() as there:
+        for number in range(20):
+            scene.ask(there.server, number)
+        callers = {there.asked()[1] for _ in range(20)}
+        assert len(callers) == 20
+
+
+def test_ports_are_not_given_in_turn(scene: Scene) -> None:
+    """RFC 5452 §9.2: the kernel draws them."""
+    ports = []
+    with serving() as there:
+        for number in range(20):
+            token = scene.ask(there.server, number)
+            ports.append(there.asked()[1][1])
+            scene.upstreams.release(token)
+    steps = {after - before for before, after in itertools.pairwise(ports)}
+    assert len(steps) > 10
+
+
+@pytest.mark.parametrize("size", [0, 1, module.LONGEST])
+def test_answers_of_any_size_are_heard(scene: Scene, size: int) -> None:
+    with serving() as there:
+        scene.ask(there.server)
+        there.sock.sendto(bytes(size), there.asked()[1])
+        assert scene.heard() == [bytes(size)]
+
+
+def test_a_longer_answer_is_cut(scene: Scene) -> None:
+    with serving() as there:
+        scene.ask(there.server)
+        there.sock.sendto(bytes(module.LONGEST + 1), there.asked()[1])
+        assert scene.heard() == [bytes(module.LONGEST)]
+
+
+def test_wrong_answers_are_told_one_by_one_until_the_right_one(scene: Scene) -> None:
+    scene.notes.is_answer = lambda _token, data: data == b"right"
+    with serving() as there:
+        token = scene.ask(there.server)
+        _, caller = there.asked()
+        there.sock.sendto(b"wrong", caller)
+        there.sock.sendto(b"wrong too", caller)
+        assert scene.heard(2) == [b"wrong", b"wrong too"]
+        assert token.link is not None
+        there.sock.sendto(b"right", caller)
+        there.sock.sendto(b"late", caller)
+        assert scene.heard(3) == [b"wrong", b"wrong too", b"right"]
+        scene.stage.rest()
+        assert len(scene.notes.heard) == 3
+
+
+def test_an_answer_from_elsewhere_is_not_heard(scene: Scene) -> None:
+    with serving() as there, serving() as elsewhere, serving("127.0.0.3") as host:
+        scene.ask(there.server)
+        query, caller = there.asked()
+        for liar in (elsewhere, host):
+            liar.sock.sendto(b"forged", caller)
+        there.sock.sendto(answer_to(query), caller)
+        assert scene.heard() == [answer_to(query)]
+
+
+def test_a_flood_of_wrong_answers_lets_others_have_their_turn(scene: Scene) -> None:
+    scene.notes.is_answer = lambda _token, _data: False
+    with serving() as there:
+        scene.ask(there.server)
+        _, caller = there.asked()
+        count = module.ANSWERS_A_TURN + 10
+        for _ in range(count):
+            there.sock.sendto(b"wrong", caller)
+        scene.stage.one_round()
+        assert len(scene.notes.heard) == module.ANSWERS_A_TURN
+        assert len(scene.heard(count)) == count
+
+
+def test_a_flood_ends_when_it_was_enough(scene: Scene) -> None:
+    def enough(token: Token, _data: bytes) -> bool:
+        if len(scene.notes.heard) == 3:
+            scene.upstreams.release(token)
+        return False
+
+    scene.notes.is_answer = enough
+    with serving() as there:
+        scene.ask(there.server)
+        _, caller = there.asked()
+        for _ in range(10):
+            there.sock.sendto(b"wrong", caller)
+        assert len(scene.heard(3)) == 3
+        scene.stage.rest()
+        assert len(scene.notes.heard) == 3
+        assert scene.upstreams.open == 0
+
+
+def test_the_next_exchange_may_begin_when_an_answer_is_heard(scene: Scene) -> None:
+    with serving() as there:
+
+        def again(token: Token, data: bytes) -> bool:
+            if data == answer_to(question(1)):
+                scene.upstreams.datagram(token, there.server, None, question(2))
+            return True
+
+        scene.notes.is_answer = again
+        token = scene.ask(there.server, 1)
+        for _ in range(2):
+            there.sock.sendto(answer_to((asked := there.asked())[0]), asked[1])
+            scene.stage.until(lambda: scene.notes.heard)
+            assert scene.upstreams.open == (1 if len(scene.notes.heard) == 1 else 0)
+            scene.stage.rest()
+        assert [(who is token, data) for who, data in scene.notes.heard] == [
+            (True, answer_to(question(1))),
+            (True, answer_to(question(2))),
+        ]
+        assert token.link is None
+
+
+def test_a_truncated_answer_can_be_followed_by_a_stream_at_once(scene: Scene) -> None:
+    with serving() as there, Peer(honest) as tcp:
+
+        def by_tcp(token: Token, _data: bytes) -> bool:
+            if len(scene.notes.heard) == 1:
+                scene.upstreams.stream(token, Server(address("127.0.0.1"), tcp.port), None, question(1))
+            return True
+
+        scene.notes.is_answer = by_tcp
+        token = scene.ask(there.server, 1)
+        there.sock.sendto(b"truncated", there.asked()[1])
+        assert scene.heard(2) == [b"truncated", answer_to(question(1))]
+        assert token.link is None
+        assert scene.upstreams.open == 0
+
+
+def test_a_question_that_begins_anew_lets_its_former_socket_go(scene: Scene) -> None:
+    with serving() as there:
+        token = scene.ask(there.server, 1)
+        _, former = there.asked()
+        scene.upstreams.datagram(token, there.server, None, question(2))
+        _, latter = there.asked()
+        assert scene.upstreams.open == 1
+        there.sock.sendto(b"late", former)
+        there.sock.sendto(b"right", latter)
+        assert scene.heard() == [b"right"]
+
+
+def test_what_is_released_is_not_heard(scene: Scene) -> None:
+    with serving() as there:
+        token = scene.ask(there.server)
+        _, caller = there.asked()
+        there.sock.sendto(b"late", caller)
+        scene.upstreams.release(token)
+        scene.upstreams.release(token)
+        assert token.link is None
+        scene.stage.rest()
+        assert scene.notes.heard == []
+        assert scene.upstreams.open == 0
+
+
+# Ways out
+
+
+@pytest.mark.parametrize(
+    ("host", "source"), [("127.0.0.1", "127.0.0.2"), pytest.param("::1", "::1", marks=needs_ipv6)], ids=["IPv4", "IPv6"]
+)
+def test_a_question_leaves_by_its_way(scene: Scene, host: str, source: str) -> None:
+    with serving(host) as there:
+        scene.ask(there.server, 1, LO._replace(source=address(source)))
+        query, caller = there.asked()
+        assert caller[0] == source
+        there.sock.sendto(answer_to(query), caller)
+        assert scene.heard() == [answer_to(query)]
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        pytest.param(LO._replace(device="nonesuch0"), "No such device (127.0.0.2 on nonesuch0)", id="no such device"),
+        pytest.param(
+            LO._replace(source=address("192.0.2.77")),
+            "Cannot assign requested address (192.0.2.77 on lo)",
+            id="no such address",
+        ),
+    ],
+)
+def test_a_way_that_is_not_there_is_no_way(scene: Scene, way: Egress, words: str) -> None:
+    before = descriptors()
+    with serving() as there:
+        with pytest.raises(OSError, match=re.escape(words)) as caught:
+            scene.ask(there.server, 1, way)
+        assert caught.value.strerror == words, "where the forwarder looks"
+        there.sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            there.asked()
+    assert descriptors() == before
+    assert scene.tokens[0].link is None
+    assert scene.upstreams.open == 0
+
+
+def test_what_the_kernel_refuses_to_send_is_raised(scene: Scene) -> None:
+    before = descriptors()
+    with pytest.raises(PermissionError):
+        scene.ask(Server(address("255.255.255.255"), 53))
+    assert descriptors() == before
+    assert scene.upstreams.open == 0
+
+
+def test_a_port_without_a_server_fails_as_soon_as_that_is_known(scene: Scene) -> None:
+    """ICMP port unreachable."""
+    with closed_port() as port:
+        token = scene.ask(Server(address("127.0.0.1"), port))
+        assert scene.stage.until(lambda: scene.notes.failed) == [(token, "Connection refused")]
+        assert token.link is None
+        assert scene.upstreams.open == 0
+
+
+def test_who_hears_of_a_failure_may_ask_another_server(scene: Scene) -> None:
+    with closed_port() as port, serving() as there:
+
+        def another(token: Token, why: str) -> None:
+            assert why == "Connection refused"
+            scene.upstreams.datagram(token, there.server, None, question(2))
+
+        scene.upstreams.hear(scene.notes.hear, another)
+        scene.ask(Server(address("127.0.0.1"), port))
+        assert scene.stage.until(lambda: scene.tokens[0].link is not None and scene.upstreams.open == 1) is True
+        scene.stage.rest()
+        there.sock.sendto(b"right", there.asked()[1])
+        assert scene.heard() == [b"right"]
+
+
+# Bounds
+
+
+def test_so_many_questions_wait_at_a_time_and_no_more(stage: Stage) -> None:
+    scene = Scene(stage, sockets=3)
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in range(3)]
+        with pytest.raises(OSError, match="3 questions to name servers wait for an answer already") as caught:
+            scene.ask(there.server)
+        assert caught.value.errno == errno.EMFILE
+        scene.upstreams.release(tokens[0])
+        scene.ask(there.server)
+        assert scene.upstreams.open == 3
+
+
+def test_a_question_that_begins_anew_needs_no_second_place(stage: Stage) -> None:
+    scene = Scene(stage, sockets=1)
+    with serving() as there:
+        token = scene.ask(there.server)
+        scene.upstreams.datagram(token, there.server, None, question(2))
+        assert scene.upstreams.open == 1
+
+
+@pytest.fixture
+def _limit() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_limit")
+def test_without_descriptors_it_is_raised_and_later_it_works_again(scene: Scene) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with serving() as there:
+        free = there.sock.fileno() + 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            scene.ask(there.server)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        scene.ask(there.server)
+        assert there.asked()[0] == question(1)
+
+
+# Streams
+
+
+def test_a_stream_is_told_through_the_same_ears(scene: Scene) -> None:
+    with Peer(honest) as tcp:
+        token = Token()
+        scene.upstreams.stream(token, Server(address("127.0.0.1"), tcp.port), None, question(1))
+        assert scene.heard() == [answer_to(question(1))]
+        assert token.link is None
+
+
+def test_a_stream_can_be_released_and_ends_with_its_way(scene: Scene) -> None:
+    with Peer(silent) as tcp:
+        server = Server(address("127.0.0.1"), tcp.port)
+        released, lost = Token(), Token()
+        for token in (released, lost):
+            scene.upstreams.stream(token, server, LO, question(1))
+        scene.upstreams.release(released)
+        scene.upstreams.ways_changed(lambda _way: False)
+        assert scene.notes.failed == [(lost, "the way out by wan1 is lost")]
+        scene.stage.turns()
+        assert scene.notes.heard == []
