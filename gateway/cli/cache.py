@@ -27,8 +27,8 @@ _LIMIT = CacheDump().limit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of ``sockctl cache``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_selection(actions.add_parser("flush", help="forget them", description="Forget them.", allow_abbrev=False))
-    dump = actions.add_parser("dump", help="show them", description="Show them.", allow_abbrev=False)
+    _add_selection(actions.add_parser("flush", help="forget them", description="forget them", allow_abbrev=False))
+    dump = actions.add_parser("dump", help="show them", description="show them", allow_abbrev=False)
     _add_selection(dump)
     dump.add_argument(
         "-n", dest="limit", metavar="NUMBER", type=_limit, default=_LIMIT, help=f"how many at most (default {_LIMIT})"

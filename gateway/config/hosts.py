@@ -47,6 +47,9 @@ def _names(words: list[str]) -> tuple[tuple[Name, ...], list[str]]:
     names: dict[Name, None] = {}
     faults: list[str] = []
     for word in words:
+        if parse_address(word) is not None:
+            faults.append(f"a second address, {word}; each has a line of its own")
+            continue
         try:
             names[canonical_name(word)] = None
         except BadName as fault:

@@ -247,7 +247,7 @@ class ResolverSettings(Struct, frozen=True):
     """``[resolver]``: split DNS for the inside; without any ``zone`` there is no resolver.
 
     ``addresses`` empty: where ``[internal]`` is. ``clients`` empty: the networks of ``[internal]``. ``cache`` counts
-    answers, for each process; ``rate`` questions a second and ``outstanding`` questions at a time, for each client.
+    answers of a zone, in each process; ``rate`` questions a second and ``outstanding`` questions at a time, for each client.
     """
 
     addresses: _Addresses = ()
@@ -560,6 +560,8 @@ def _read_name(text: str) -> str:
     """In canonical form."""
     if not text.isascii():
         raise BadField(f"{quoted(text)} is not ASCII; write an international name in its 'xn--' form")
+    if parse_address(text) is not None:
+        raise BadField(f"{quoted(text)} is an address, not a name")
     try:
         return canonical_name(text)
     except BadName as fault:

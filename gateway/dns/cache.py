@@ -117,7 +117,6 @@ class _Shard:
         for key in keys:
             self.answers.pop(key).expires = _GONE
         self.ring = list(self.answers)
-        self.hand = self.sweeper = 0
 
 
 class Cache:

@@ -197,10 +197,10 @@ class _Door:
     def ready(self, _events: int) -> None:
         """Clients wait to be accepted."""
         server = self._server
+        if not server.has_place():
+            self._pause("all places are taken by clients that wait for answers")
+            return
         for _ in range(ACCEPTS_A_TURN):
-            if not server.has_place():
-                self._pause("all places are taken by clients that wait for answers")
-                return
             try:
                 sock, name = accepted(self._sock, self._family)
             except BlockingIOError:
@@ -214,6 +214,8 @@ class _Door:
                     return
                 continue  # the client has gone already (accept(2), "Error handling")
             server.admit(sock, address_of(name[0]).packed)
+            if server.is_full:
+                return  # only while somebody waits, which the next event tells, may somebody else be put out
 
     def _give_up(self) -> None:
         """It listens no more (accept(2))."""
@@ -240,7 +242,7 @@ class _Door:
     def finish(self) -> None:
         """Accept who waits already, and then no more."""
         for _ in range(LAST_TURNS):
-            if self._is_open and self._paused is None:
+            if self._is_open and self._paused is None and not self._server.is_full:
                 self.ready(select.EPOLLIN)
         self.close()
 
@@ -314,9 +316,14 @@ class TcpServer:
 
     # For doors
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken."""
+        return len(self._connections) >= self.limits.connections
+
     def has_place(self) -> bool:
-        """Whether one more can come; if need be somebody who is owed nothing goes."""
-        if len(self._connections) < self.limits.connections:
+        """Whether somebody who waits can come; if need be somebody who is owed nothing goes."""
+        if not self.is_full:
             return True
         for connection in islice(self._connections, QUIET_ONES):
             if connection.can_go:

@@ -4,8 +4,8 @@ Tables first; `confine` puts them into force by gateway.system.seccomp and gatew
 lines of defence, behind an own user and no capabilities: they hold for a process that somebody else has taken over.
 
 A process inherits what its parent is held to and can only be held to more. The supervisor starts workers, resolvers,
-watcher and helper after it was confined, so it may do all that these may. The warden is started before, and its spare, which it
-forks, is confined already.
+watcher and helper after it was confined, so it may do all that these may. The warden is started before, and its spare,
+which it forks, is confined already.
 
 What remains to a worker that was taken over, as no filter can tell it from its work: to shut down the sockets that it
 has (the supervisor opens others), and to write over lines of the log file that it has open, since F_SETFL also takes

@@ -31,6 +31,18 @@ UPLOAD_CPU = Figure("cpu_s_per_gb_up_1", "  proxy CPU, s/GB", ".3f", False)
 UPLOAD_LOAD = Figure("load_s_per_gb_up_1", "  load + target CPU, s/GB", ".3f", False)
 IDLE = Figure("idle_kb", "memory of an idle session, kB", ".2f", False)
 
+DNS_CORE = Figure("dns_per_core", "cached answers/s a core", ",.0f", True)
+DNS_CACHED = Figure("dns_per_s", "  answers/s", ",.0f", True)
+DNS_CPU = Figure("dns_cpu_us", "  server CPU, us/answer", ".2f", False)
+DNS_LOAD = Figure("dns_load_us", "  load CPU, us/answer", ".2f", False)
+DNS_LATENCY = Figure("dns_p50_us", "latency of cached answers, us", ",.0f", False)
+DNS_LATENCY_P99 = Figure("dns_p99_us", "  99th percentile, us", ",.0f", False)
+DNS_COLD = Figure("dns_cold_per_s", "forwarded answers/s", ",.0f", True)
+DNS_COLD_CPU = Figure("dns_cold_cpu_us", "  server CPU, us/answer", ".2f", False)
+DNS_COLD_LOAD = Figure("dns_cold_load_us", "  load + name server CPU, us/answer", ".2f", False)
+DNS_MEMORY = Figure("dns_names_mb", "memory of the names in the cache, MB", ".1f", False)
+DNS_MEMORY_ALL = Figure("dns_memory_mb", "  memory in all, MB", ".1f", False)
+
 FIGURES = (
     CONNECTIONS,
     CONNECTION_CPU,
@@ -51,7 +63,25 @@ FIGURES = (
     UPLOAD_LOAD,
     IDLE,
 )
-"""In the order of the table."""
+"""Of proxies, in the order of the table."""
+
+DNS_FIGURES = (
+    DNS_CORE,
+    DNS_CACHED,
+    DNS_CPU,
+    DNS_LOAD,
+    DNS_LATENCY,
+    DNS_LATENCY_P99,
+    DNS_COLD,
+    DNS_COLD_CPU,
+    DNS_COLD_LOAD,
+    DNS_MEMORY,
+    DNS_MEMORY_ALL,
+)
+"""Of DNS forwarders, in the order of the table."""
 
 SERIES_FIGURES = (CONNECTIONS, CONNECTION_CPU)
-"""What is compared between variants of our own daemon."""
+"""What is compared between variants of our own proxy."""
+
+DNS_SERIES_FIGURES = (DNS_CORE, DNS_CACHED, DNS_CPU)
+"""What is compared between variants of our own forwarder."""

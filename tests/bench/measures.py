@@ -5,7 +5,7 @@ the last byte has come, so that neither set-up nor end is in it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from tests.bench import figures, machine, tree
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure
 from tests.bench.load import Client, Result, Target
+from tests.bench.sample import Measure, Sample
 from tests.bench.servers import Running
 
 #: clients in the handshake at the same time: enough that no proxy waits for the load generator
@@ -39,25 +40,6 @@ class Bench(NamedTuple):
     seconds: float
     #: idle sessions
     sessions: int
-
-
-class Sample(NamedTuple):
-    """The outcome of one run."""
-
-    figures: Mapping[Figure, float]
-    failures: int = 0
-    first_failure: str = ""
-    #: share (0..1) of the machine that was used by neither the proxy nor the load during the run
-    foreign: float = 0.0
-
-
-class Measure(NamedTuple):
-    """A row of the table below."""
-
-    name: str
-    run: Callable[[Bench, Running | None], Sample]
-    #: wants a server that has done nothing yet, and makes no sense without one
-    fresh: bool = False
 
 
 class _Clock(NamedTuple):
@@ -185,13 +167,3 @@ MEASURES = (
     Measure("upload", upload),
     Measure("idle", idle, fresh=True),
 )
-
-
-def attempt(measure: Measure, bench: Bench, server: Running | None) -> Sample:
-    """Run a measure; what keeps it from a result is a failure of this run, not the end of the benchmark."""
-    try:
-        return measure.run(bench, server)
-    except PermissionError as error:
-        return Sample({}, 1, f"not allowed to read {error.filename}; run as root")
-    except BenchError as error:
-        return Sample({}, 1, str(error))

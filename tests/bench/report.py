@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tests.bench import figures
 from tests.bench.figures import FIGURES, SERIES_FIGURES, Figure
 from tests.bench.machine import BUSY_LIMIT
-from tests.bench.measures import Sample
+from tests.bench.sample import Sample
 
 NO_PROXY = "no-proxy"
 OURS = "sockd"
@@ -45,6 +45,7 @@ class Series(NamedTuple):
     names: tuple[str, ...]
     records: tuple[Record, ...]
     goals: tuple["Goal", ...]
+    figures: tuple[Figure, ...] = SERIES_FIGURES
 
     def ratio(self, figure: Figure) -> "Spread | None":
         """The last variant to the first."""
@@ -52,7 +53,7 @@ class Series(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything that is printed."""
+    """Everything that is printed of one subject."""
 
     machine: str
     warning: str
@@ -61,6 +62,8 @@ class Report(NamedTuple):
     records: tuple[Record, ...]
     series: tuple[Series, ...]
     left_out: tuple[str, ...]
+    figures: tuple[Figure, ...] = FIGURES
+    goals: tuple["Goal", ...] = ()
 
 
 class Spread(NamedTuple):
@@ -80,9 +83,10 @@ class Spread(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What we want of a figure: ``bound`` for its value, or for its ratio to the better peer or to no proxy."""
+    """What we want of a figure: ``bound`` for its value, or for its ratio to that of another contestant."""
 
     figure: Figure
+    #: a contestant's name, ``BETTER_PEER`` or ``ITSELF``
     against: str
     bound: float
 
@@ -99,6 +103,16 @@ GOALS = (
     Goal(figures.BULK_MANY, NO_PROXY, 0.85),
     Goal(figures.IDLE, ITSELF, 1.5),
 )
+
+DNS_GOALS = (
+    Goal(figures.DNS_CORE, BETTER_PEER, 1.0),
+    Goal(figures.DNS_LATENCY_P99, "dnsmasq", 1.0),
+    Goal(figures.DNS_COLD, "dnsmasq", 0.7),
+    Goal(figures.DNS_MEMORY, "unbound", 1.5),
+)
+
+#: for two workers against one
+WORKER_GOALS = (Goal(figures.DNS_CORE, ITSELF, 1.6),)
 
 #: for the largest number of rules against the smallest
 RULE_GOALS = (
@@ -205,10 +219,9 @@ def _main_columns(report: Report) -> list[_Column]:
     names = [contestant.name for contestant in report.contestants]
     columns = [_value_column(report.records, name, name) for name in names]
     if OURS in names:
-        columns += [
-            _ratio_column(": better peer", lambda figure: _ratio_to_better(report, figure)),
-            _ratio_column(f": {NO_PROXY}", lambda figure: ratio(report.records, figure, OURS, NO_PROXY)),
-        ]
+        columns.append(_ratio_column(": better peer", lambda figure: _ratio_to_better(report, figure)))
+    if OURS in names and NO_PROXY in names:
+        columns.append(_ratio_column(f": {NO_PROXY}", lambda figure: ratio(report.records, figure, OURS, NO_PROXY)))
     return columns
 
 
@@ -245,14 +258,14 @@ def _verdict(goal: Goal, found: Spread, what: str, form: str) -> str:
 def _goal_value(report: Report, goal: Goal) -> Spread | None:
     if goal.against == BETTER_PEER:
         return _ratio_to_better(report, goal.figure)
-    if goal.against == NO_PROXY:
-        return ratio(report.records, goal.figure, OURS, NO_PROXY)
+    if goal.against:
+        return ratio(report.records, goal.figure, OURS, goal.against)
     return summary(report.records, OURS, goal.figure)
 
 
 def _goals(report: Report) -> list[str]:
     lines = []
-    for goal in GOALS:
+    for goal in report.goals:
         found = _goal_value(report, goal)
         if found is not None:
             what, form = (f" : {goal.against}", ".2f") if goal.against else ("", goal.figure.form)
@@ -312,12 +325,12 @@ def table(report: Report) -> str:
     return "\n".join(
         [
             *_head(report),
-            *(_table("", _main_columns(report), FIGURES) if report.records else []),
+            *(_table("", _main_columns(report), report.figures) if report.records else []),
             *(
                 line
                 for series in report.series
                 if series.records
-                for line in _table(f" of {OURS}", _series_columns(series), SERIES_FIGURES)
+                for line in _table(f" of {OURS}", _series_columns(series), series.figures)
             ),
             *_goals(report),
             *notes,
@@ -341,11 +354,9 @@ def _run_value(record: Record) -> dict[str, Any]:
     }
 
 
-def _medians(records: Sequence[Record], names: Iterable[str]) -> dict[str, Any]:
+def _medians(records: Sequence[Record], names: Iterable[str], rows: Sequence[Figure]) -> dict[str, Any]:
     return {
-        name: {
-            figure.key: found._asdict() for figure in FIGURES if (found := summary(records, name, figure)) is not None
-        }
+        name: {figure.key: found._asdict() for figure in rows if (found := summary(records, name, figure)) is not None}
         for name in names
     }
 
@@ -356,7 +367,7 @@ def _ratios(report: Report) -> dict[str, Any]:
             "better_peer": _ratio_to_better(report, figure),
             "no_proxy": ratio(report.records, figure, OURS, NO_PROXY),
         }
-        for figure in FIGURES
+        for figure in report.figures
     }
     return {
         key: {against: found._asdict() for against, found in pair.items() if found}
@@ -366,9 +377,9 @@ def _ratios(report: Report) -> dict[str, Any]:
 
 
 def _series_value(series: Series) -> dict[str, Any]:
-    ratios = {figure.key: found._asdict() for figure in SERIES_FIGURES if (found := series.ratio(figure)) is not None}
+    ratios = {figure.key: found._asdict() for figure in series.figures if (found := series.ratio(figure)) is not None}
     return {
-        "medians": _medians(series.records, series.names),
+        "medians": _medians(series.records, series.names, series.figures),
         "ratios": ratios,
         "runs": [_run_value(record) for record in series.records],
     }
@@ -381,7 +392,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "warning": report.warning,
         "conditions": report.conditions,
         "contestants": [contestant._asdict() for contestant in report.contestants],
-        "medians": _medians(report.records, [contestant.name for contestant in report.contestants]),
+        "medians": _medians(report.records, [entry.name for entry in report.contestants], report.figures),
         "ratios": _ratios(report),
         "runs": [_run_value(record) for record in report.records],
         "series": {series.key: _series_value(series) for series in report.series},

@@ -1,4 +1,4 @@
-"""The proxies that are compared, as a table: how each is configured, started and stopped.
+"""The proxies that are compared, as a table: how each is configured; and how servers are started and stopped.
 
 All get the same work: SOCKS5 without authentication, access from and to 127.0.0.0/8, one record of each session's
 begin or end in a file. Each runs in a session of its own and is ended by its own process group, never by name.
@@ -46,9 +46,12 @@ class Peer(NamedTuple):
     version: Callable[[], str]
     #: writes its files into the folder and answers its command line; what it prints goes to ``output`` in the folder
     prepare: Callable[[Site], list[str]]
+    #: whether it does its work on this port: more than that it listens
+    serves: Callable[[int], bool]
 
 
-def _first_line(command: list[str]) -> str:
+def first_line(command: list[str]) -> str:
+    """What a program says first, when it is asked for its version."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_START_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -56,11 +59,22 @@ def _first_line(command: list[str]) -> str:
     return next(iter((done.stdout + done.stderr).strip().splitlines()), "version unknown").rstrip(".")
 
 
-def _installed(program: str) -> str:
+def installed(program: str) -> str:
+    """The path of a program of `needs`; BenchError without it."""
     path = needs.find(program)
     if path is None:
         raise BenchError(f"{program} not found; install the Debian packages: {' '.join(needs.PACKAGES[program])}")
     return path
+
+
+def _greets(port: int) -> bool:
+    """Whether a SOCKS5 server chooses "no authentication" on this port (RFC 1928 §3): more than that it listens."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2.0) as client:
+            client.sendall(b"\x05\x01\x00")
+            return client.recv(2) == b"\x05\x00"
+    except OSError:
+        return False
 
 
 # ---------------------------------------------------------------------------------------------------------- microsocks
@@ -68,11 +82,11 @@ def _installed(program: str) -> str:
 
 def _microsocks_version() -> str:
     # it has no option that tells its version
-    return "microsocks " + _first_line(["dpkg-query", "--show", "--showformat=${Version}", "microsocks"])
+    return "microsocks " + first_line(["dpkg-query", "--show", "--showformat=${Version}", "microsocks"])
 
 
 def _microsocks(site: Site) -> list[str]:
-    return [_installed("microsocks"), "-i", HOST, "-p", str(site.port)]
+    return [installed("microsocks"), "-i", HOST, "-p", str(site.port)]
 
 
 # -------------------------------------------------------------------------------------------------------------- danted
@@ -100,14 +114,14 @@ _DANTED_USERS = "user.privileged: root\nuser.unprivileged: nobody"
 
 
 def _danted_version() -> str:
-    return _first_line([_installed("danted"), "-v"]).partition(".  ")[0]  # the copyright stands behind
+    return first_line([installed("danted"), "-v"]).partition(".  ")[0]  # the copyright stands behind
 
 
 def _danted(site: Site) -> list[str]:
     users = _DANTED_USERS if os.geteuid() == 0 else ""
     conf = site.folder / "danted.conf"
     conf.write_text(_DANTED_CONF.format(folder=site.folder, port=site.port, users=users))
-    return [_installed("danted"), "-f", str(conf)]
+    return [installed("danted"), "-f", str(conf)]
 
 
 # --------------------------------------------------------------------------------------------------------------- sockd
@@ -160,16 +174,17 @@ def access_rules(count: int) -> str:
     return "\n".join([*fillers, _PERMIT, ""])
 
 
-def _sockd_program() -> str:
-    # the one installed beside the Python that runs the benchmark: the tree under test
+def sockd_program() -> str:
+    """The one installed beside the Python that runs the benchmark: the tree under test."""
     program = Path(sys.executable).with_name("sockd")
     if not program.exists():
         raise BenchError(f"{program} does not exist; install the project: {sys.executable} -m pip install -e .")
     return str(program)
 
 
-def _sockd_version() -> str:
-    return _first_line([_sockd_program(), "-ver"])
+def sockd_version() -> str:
+    """Its name and version."""
+    return first_line([sockd_program(), "-ver"])
 
 
 #: Kernel rules are kept out of it: the benchmark changes nothing of its host.
@@ -193,20 +208,21 @@ def sockd(rules: int, name: str = "sockd", routed: bool = False) -> Peer:
         if routed:
             (site.folder / "sockd.route").write_text(_ROUTE)
         (site.folder / "sockd.conf").write_text(access_rules(rules))
-        return [_sockd_program(), "-d", "-f", str(toml)]
+        return [sockd_program(), "-d", "-f", str(toml)]
 
     settings = f"a worker a core, {rules:,} rules (the last one decides), classic and JSON record of each session"
-    return Peer(name, None, settings, _sockd_version, prepare)
+    return Peer(name, None, settings, sockd_version, prepare, _greets)
 
 
 PEERS = (
-    Peer("microsocks", "microsocks", "as it comes; a line each session into a file", _microsocks_version, _microsocks),
+    Peer("microsocks", "microsocks", "as it comes; a line each session into a file", _microsocks_version, _microsocks, _greets),
     Peer(
         "danted",
         "danted",
         "method none, one client pass and one socks pass rule; connect and disconnect lines into a file",
         _danted_version,
         _danted,
+        _greets,
     ),
     sockd(10),
 )
@@ -218,25 +234,16 @@ PEERS = (
 
 def _free_port() -> int:
     for port in range(_FIRST_PORT, _FIRST_PORT + 1000):
-        with socket.socket() as probe:
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             # what is in TIME_WAIT does not stop the servers, which set this too
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                stream.bind((HOST, port))
+                datagrams.bind((HOST, port))
             except OSError:
                 continue
             return port
     raise BenchError(f"no free port on {HOST} from {_FIRST_PORT} on")
-
-
-def _greets(port: int) -> bool:
-    """Whether a SOCKS5 server chooses "no authentication" on this port (RFC 1928 §3): more than that it listens."""
-    try:
-        with socket.create_connection((HOST, port), timeout=2.0) as client:
-            client.sendall(b"\x05\x01\x00")
-            return client.recv(2) == b"\x05\x00"
-    except OSError:
-        return False
 
 
 class Running:
@@ -246,6 +253,7 @@ class Running:
         """Start ``peer`` with its files in ``folder``, which is made; BenchError when it does not come up."""
         folder.mkdir(parents=True)
         self.name = peer.name
+        self._serves = peer.serves
         self.port = _free_port()
         self._output = folder / "output"
         command = peer.prepare(Site(folder, self.port))
@@ -271,7 +279,7 @@ class Running:
 
     def _await_ready(self) -> None:
         end = time.monotonic() + _START_SECONDS
-        while not _greets(self.port):
+        while not self._serves(self.port):
             if self._process.poll() is not None:
                 raise BenchError(f"{self.name} ended at its start: {self._last_words()}")
             if time.monotonic() > end:

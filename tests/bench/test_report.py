@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench import figures, report
 from tests.bench.figures import FIGURES, Figure
-from tests.bench.measures import Sample
+from tests.bench.sample import Sample
 from tests.bench.report import NO_PROXY, OURS, RULE_GOALS, Contestant, Record, Report, Series, Spread
 
 

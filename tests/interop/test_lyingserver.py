@@ -241,13 +241,16 @@ def test_another_zone_can_be_served(server: LyingServer) -> None:
     ("habits", "words", "seen"),
     [
         pytest.param([Drop()], (), "timed out", id="no answer"),
-        pytest.param([WrongId()], (), "ID mismatch", id="a wrong id"),
-        pytest.param([First(3, WrongId())], (), r"(?s)(ID mismatch.*){3}192\.0\.2\.1", id="wrong ids before"),
-        pytest.param([First(2, OtherPort())], (), r"(?s)(unexpected source.*){2}192\.0\.2\.1", id="from another port"),
-        pytest.param([OtherAddress("127.0.0.2")], (), r"unexpected source: 127\.0\.0\.2#", id="from another address"),
-        pytest.param([WrongQuestion("evil.example")], (), "section mismatch: got evil.example/A", id="a wrong name"),
-        pytest.param([WrongQuestion(type=28)], (), "section mismatch: got www.example/AAAA", id="a wrong type"),
-        pytest.param([WrongQuestion(klass=3)], (), "section mismatch: got www.example/A/CH", id="a wrong class"),
+        pytest.param([First(3, WrongId())], (), r"ID mismatch(?s:.*)192\.0\.2\.1", id="wrong ids before"),
+        pytest.param(
+            [First(1, WrongQuestion("evil.example"))], (), "section mismatch: got evil.example/A", id="a wrong name"
+        ),
+        pytest.param(
+            [First(1, WrongQuestion(type=28))], (), "section mismatch: got www.example/AAAA", id="a wrong type"
+        ),
+        pytest.param(
+            [First(1, WrongQuestion(klass=3))], (), "section mismatch: got www.example/A/CH", id="a wrong class"
+        ),
         pytest.param([LowerCase()], (), r";www\.example\.", id="another case"),
         pytest.param([NoQuestion()], (), "QUERY: 0, ANSWER: 1", id="no question"),
         pytest.param([Flags(set=AD)], (), "flags: qr rd ra ad;", id="a flag set"),
@@ -274,7 +277,7 @@ def test_another_zone_can_be_served(server: LyingServer) -> None:
         pytest.param([ede(18, "not you")], (), r"EDE: 18 \(Prohibited\): \(not you\)", id="an extended error"),
         pytest.param([EchoEcs()], ("+subnet=192.0.2.0/24",), r"CLIENT-SUBNET: 192\.0\.2\.0/24/0", id="a subnet echoed"),
         pytest.param([EchoEcs()], (), r"CLIENT-SUBNET: 192\.0\.2\.0/24/24", id="a subnet made up"),
-        pytest.param([Options(((65001, b"x"),), 100)], (), r"(?s)(OPT=65001.*){100}", id="a flood of options"),
+        pytest.param([Options(((65001, b"x"),), 100)], (), r"OPT=65001: 78", id="a flood of options"),
         pytest.param([EdnsVersion()], (), r"EDNS: version: 1", id="another version of EDNS"),
         pytest.param([TwoOpts()], (), "(?i)malformed|bad|FORMERR", id="two OPT records"),
         pytest.param([Cut(20)], (), "(?i)short|malformed|unexpected end", id="cut in the middle"),
@@ -297,6 +300,37 @@ def test_a_trick_of_compression_is_no_message_for_dig(server: LyingServer, kind:
     assert re.search("(?i)malformed|bad|unexpected end|too long|FORMERR|failed", said), said
 
 
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_flood_of_options_has_its_size(server: LyingServer, count: int) -> None:
+    server.obey(on(Options(((65001, b"x"),), count)))
+    assert dig(server, "www.example").count("OPT=65001") == count
+
+
+def asked_by_socket(server: LyingServer, answers: int) -> list[tuple[tuple[str, int], int]]:
+    """The sources and ids, less that of the question, of so many answers to one question."""
+    query = dns.message.make_query("www.example", "A")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(query.to_wire(), ("127.0.0.1", server.port))
+        heard = (client.recvfrom(4096) for _ in range(answers))
+        return [(source, (int.from_bytes(data[:2], "big") - query.id) & 0xFFFF) for data, source in heard]
+
+
+def test_wrong_answers_come_before_the_right_one(server: LyingServer) -> None:
+    server.obey(on(First(3, WrongId(), OtherPort())))
+    heard = asked_by_socket(server, 4)
+    ports = {port for (_, port), _ in heard[:3]}
+    assert len(ports) == 1
+    assert server.port not in ports
+    assert [wrong for _, wrong in heard] == [1, 2, 3, 0]
+    assert heard[3][0] == ("127.0.0.1", server.port)
+
+
+def test_an_answer_comes_from_another_address(server: LyingServer) -> None:
+    server.obey(on(OtherAddress("127.0.0.2")))
+    assert asked_by_socket(server, 1) == [(("127.0.0.2", server.port), 0)]
+
+
 def test_a_late_answer_is_late_and_a_repeated_one_comes_again(server: LyingServer) -> None:
     server.obey(on(Delay(0.2), Repeat(3)))
     query = dns.message.make_query("www.example", "A")
@@ -313,27 +347,31 @@ def test_a_late_answer_is_late_and_a_repeated_one_comes_again(server: LyingServe
 
 
 @pytest.fixture
-def stream(server: LyingServer) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), 5) as made:
-        yield made
+def stream(server: LyingServer) -> Iterator[socket.SocketIO]:
+    with socket.create_connection(("127.0.0.1", server.port), 5) as made, made.makefile("rwb", buffering=0) as file:
+        yield file
 
 
-def say(stream: socket.socket, name: str) -> None:
+def say(stream: socket.SocketIO, name: str) -> None:
     data = dns.message.make_query(name, "A").to_wire()
-    stream.sendall(len(data).to_bytes(2, "big") + data)
+    stream.write(len(data).to_bytes(2, "big") + data)
 
 
-def hear(stream: socket.socket) -> str:
+def exactly(stream: socket.SocketIO, count: int) -> bytes:
+    """So many bytes, or fewer if the stream ends before."""
+    data = b""
+    while len(data) < count and (more := stream.read(count - len(data))):
+        data += more
+    return data
+
+
+def hear(stream: socket.SocketIO) -> str:
     """The name that the next answer is about; empty when the connection is closed."""
-    with stream.makefile("rb", buffering=0) as file:
-        length = int.from_bytes(file.read(2) or b"", "big")
-        data = b""
-        while len(data) < length:
-            data += file.read(length - len(data)) or b""
+    data = exactly(stream, int.from_bytes(exactly(stream, 2), "big"))
     return dns.message.from_wire(data).question[0].name.to_text() if data else ""
 
 
-def test_answers_of_a_stream_come_out_of_order(server: LyingServer, stream: socket.socket) -> None:
+def test_answers_of_a_stream_come_out_of_order(server: LyingServer, stream: socket.SocketIO) -> None:
     server.obey(on(OutOfOrder(3)))
     names = ["www.example.", "alias.example.", "long.example."]
     for name in names:
@@ -342,7 +380,7 @@ def test_answers_of_a_stream_come_out_of_order(server: LyingServer, stream: sock
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2])
-def test_a_stream_closes_after_some_answers(server: LyingServer, stream: socket.socket, answers: int) -> None:
+def test_a_stream_closes_after_some_answers(server: LyingServer, stream: socket.SocketIO, answers: int) -> None:
     server.obey(on(CloseAfter(answers)))
     for _ in range(answers):
         say(stream, "www.example")
@@ -352,16 +390,16 @@ def test_a_stream_closes_after_some_answers(server: LyingServer, stream: socket.
     assert hear(stream) == ""
 
 
-def test_a_stream_dribbles(server: LyingServer, stream: socket.socket) -> None:
+def test_a_stream_dribbles(server: LyingServer, stream: socket.SocketIO) -> None:
     server.obey(on(Dribble(1, 0.0)))
     say(stream, "www.example")
     assert hear(stream) == "www.example."
 
 
-def test_a_stream_tells_a_wrong_length(server: LyingServer, stream: socket.socket) -> None:
+def test_a_stream_tells_a_wrong_length(server: LyingServer, stream: socket.SocketIO) -> None:
     server.obey(on(WrongLength(3)))
     say(stream, "www.example")
-    assert stream.recv(2) == b"\0\3"
+    assert exactly(stream, 2) == b"\0\3"
 
 
 @pytest.mark.skipif(OPENSSL is None, reason="needs openssl: apt-get install openssl")

@@ -29,6 +29,7 @@ from tests.support.lab.topology import (
     PROXY,
     PROXY6,
     ROUTER1,
+    SPLIT_DNS,
     TARGET_6,
     TARGET_A,
     TARGET_B,
@@ -145,6 +146,30 @@ def test_the_gateway_forwards_nothing(own_networks: Lab, route: str, target: str
 )
 def test_a_name_of_both_sides_depends_on_who_asks(networks: Lab, host: str, address: str) -> None:
     assert networks.run(host, "getent", "ahostsv4", "corp.example").stdout.split()[0] == address
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "names"),
+    [
+        pytest.param(INSIDE, CLIENT, "client.corp.example", id="inside the inside's addresses have their names"),
+        pytest.param(OUTSIDE, CLIENT, "wrong.example", id="outside they have wrong ones"),
+        pytest.param(INSIDE, CLIENT6, "client.corp.example", id="the same with IPv6, inside"),
+        pytest.param(OUTSIDE, CLIENT6, "wrong.example", id="the same with IPv6, outside"),
+        pytest.param(INSIDE, "printer.lan", "printer.lan", id="a domain that only the inside has"),
+        pytest.param(OUTSIDE, "printer.lan", "", id="it is nowhere outside"),
+        pytest.param(OUTSIDE, "intranet.corp.example", "", id="nor is an inside name of a domain of both"),
+        pytest.param(INSIDE, "shop.corp.example", "", id="and the other way round"),
+        pytest.param(OUTSIDE, "shop.corp.example", "shop.corp.example", id="a name that only the outside has"),
+    ],
+)
+def test_names_of_one_side_are_strange_to_the_other(networks: Lab, host: str, name: str, names: str) -> None:
+    assert networks.run(host, "getent", "hosts", name).stdout.split()[1:] == names.split()
+
+
+def test_the_inside_may_ask_the_gateway_instead() -> None:
+    changed = {host.name: dict(host.files)["resolv.conf"] for host in SPLIT_DNS.hosts}
+    before = {host.name: dict(host.files)["resolv.conf"] for host in TWO_NETWORKS.hosts}
+    assert changed == {**before, INSIDE: f"nameserver {PROXY}\nnameserver {PROXY6}\n"}
 
 
 def test_name_servers_are_strangers_to_one_another(networks: Lab) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support import proc
 from tests.support.lab.servers import ROOT, needs_lab
+from tests.support.lab.topology import MANY
 from tests.support.waiting import eventually
 
 pytestmark = needs_lab
@@ -108,6 +109,41 @@ def test_the_uplinks_are_what_the_things_to_try_say(tmp_path: Path) -> None:
         r"ops: \.",
         r"uplink wan1: address 192\.0\.2\.10 is replaced by 192\.0\.2\.77",
         r"no usable way out by sockd\.route:\d+: wan2 is down: link is down",
+    ):
+        assert re.search(wanted, said, re.MULTILINE), f"{wanted} is missing in:\n{done.stdout}\n{done.stderr}"
+
+
+def test_names_are_looked_up_by_the_gateway(tmp_path: Path) -> None:
+    done = script(
+        tmp_path / "lab",
+        """
+        first() { echo "$1 is $(getent ahostsv4 $1 | head -n 1)."; }
+        for name in corp.example www.example partner.corp.example printer.lan nowhere.corp.example; do first $name; done
+        echo "outside: $(lab on outside getent ahostsv4 corp.example | head -n 1)"
+        getent hosts intranet; getent hosts 10.1.0.3; getent hosts fd00:1::2
+        for name in many.corp.example many.example; do echo "$name: $(getent ahostsv4 $name | grep -c STREAM)"; done
+        lab pull wan1; first b.example; lab pull wan2; first second.corp.example
+        lab on gateway sockctl resolve -f gateway.toml --from 10.1.0.2 corp.example
+        exit 0
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.partition("Things to try")[2]
+    for wanted in (
+        r"^corp\.example is 10\.1\.0\.80 ",
+        r"^www\.example is 203\.0\.113\.10 ",
+        r"^partner\.corp\.example is 203\.0\.113\.10 ",
+        r"^printer\.lan is 10\.1\.0\.3 ",
+        r"^nowhere\.corp\.example is \.$",
+        r"^outside: 203\.0\.113\.10 ",
+        r"^10\.1\.0\.80 +intranet\.corp\.example",
+        r"^10\.1\.0\.3 +second\.corp\.example$",
+        r"^fd00:1::2 +client\.corp\.example$",
+        rf"^many\.corp\.example: {MANY}$",
+        rf"^many\.example: {MANY}$",
+        r"^b\.example is 203\.0\.113\.20 ",
+        r"^second\.corp\.example is 10\.1\.0\.3 ",
+        r"^corp\.example\. \d+ A 10\.1\.0\.80$",
     ):
         assert re.search(wanted, said, re.MULTILINE), f"{wanted} is missing in:\n{done.stdout}\n{done.stderr}"
 

@@ -61,7 +61,7 @@ def serving(lab: Lab, folder: Path) -> Iterator[None]:
         processes = [stack.enter_context(_targets(host, lab.spaces[host.name])) for host in hosts if host.targets]
         for host in hosts:
             if host.names is not None:
-                stack.enter_context(_name_server(host.names, lab.spaces[host.name], folder / host.name))
+                stack.enter_context(name_server(host.names, lab.spaces[host.name], folder / host.name))
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n", f"{process.args!r} does not serve"
@@ -82,11 +82,12 @@ def _targets(host: Host, space: Namespace) -> Iterator["subprocess.Popen[bytes]"
 
 
 @contextlib.contextmanager
-def _name_server(names: NameServer, space: Namespace, folder: Path) -> Iterator[None]:
+def name_server(names: NameServer, space: Namespace, folder: Path) -> Iterator[None]:
+    """An nsd that answers on all its addresses in a namespace; ``folder`` is for its files, and made."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nsd.conf").write_text(_nsd_conf(names, folder))
     for zone, text in names.zones:
-        (folder / f"{zone}.zone").write_text(text)
+        (folder / _zone_file(zone)).write_text(text)
     command = [*space.prefix, str(NSD), "-d", "-c", str(folder / "nsd.conf")]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as process:
@@ -102,8 +103,12 @@ def _nsd_conf(names: NameServer, folder: Path) -> str:
     return _NSD_CONF.format(
         folder=folder,
         addresses="\n".join(f"    ip-address: {address}" for address in names.addresses),
-        zones="\n".join(f'zone:\n    name: "{zone}"\n    zonefile: "{zone}.zone"' for zone, _ in names.zones),
+        zones="\n".join(f'zone:\n    name: "{zone}"\n    zonefile: "{_zone_file(zone)}"' for zone, _ in names.zones),
     )
+
+
+def _zone_file(zone: str) -> str:
+    return f"{zone.strip('.') or 'root'}.zone"
 
 
 def answers(space: Namespace, address: str) -> bool:

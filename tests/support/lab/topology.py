@@ -3,7 +3,7 @@
 Nothing here knows how it is built; namespaces are one way, virtual machines would be another.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,6 +14,10 @@ SECOND_CLIENT, SECOND_CLIENT6 = "10.1.0.3", "fd00:1::3"
 INSIDE_NAMES, INSIDE_NAMES6 = "10.1.0.53", "fd00:1::53"
 #: what ``corp.example`` is for the inside
 INSIDE_WEB = "10.1.0.80"
+#: an inside domain that the world does not know
+LAN = "lan"
+#: how many addresses ``many.example`` has outside, and ``many.corp.example`` inside
+MANY = 120
 #: the gateway's addresses on the inside and on its uplinks
 PROXY, PROXY6 = "10.1.0.1", "fd00:1::1"
 WAN1, WAN1_6, WAN2, WAN2_6 = "192.0.2.10", "2001:db8:1::10", "198.51.100.10", "2001:db8:2::10"
@@ -156,7 +160,34 @@ $TTL 60
        NS    ns
 """
 
+# It says that what is nowhere does not exist, as the real one does: to whoever asks outside for a name of the inside.
+_ROOT_ZONE = """\
+$TTL 60
+.             SOA   ns.example. hostmaster.example. 1 3600 600 86400 60
+              NS    ns.example.
+"""
+
+_REVERSE_ZONE = """\
+$TTL 60
+@      SOA   ns.example. hostmaster.example. 1 3600 600 86400 60
+       NS    ns.example.
+"""
+
+
+def _many(name: str, network: str) -> str:
+    """A name with more addresses than a datagram holds."""
+    return "".join(f"{name}     A     {network}.{number}\n" for number in range(1, MANY + 1))
+
+
 _PUBLIC_ZONES = (
+    (
+        ".",
+        f"""{_ROOT_ZONE}\
+ns.example.   A     {OUTSIDE_NAMES}
+ns.example.   AAAA  {OUTSIDE_NAMES6}
+example.      NS    ns.example.
+""",
+    ),
     (
         "example",
         f"""{_ZONE}\
@@ -172,13 +203,51 @@ one    AAAA  {ONLY_WAN1_6}
 two    A     {ONLY_WAN2}
 two    AAAA  {ONLY_WAN2_6}
 inner  A     {INSIDE_WEB}
+{_many("many", "198.18.0")}""",
+    ),
+    (
+        "corp.example",
+        f"""{_ZONE}\
+ns     A     {OUTSIDE_NAMES}
+@      A     {TARGET_A}
+www    A     {TARGET_B}
+shop   A     {TARGET_B}
 """,
     ),
-    ("corp.example", f"{_ZONE}ns     A     {OUTSIDE_NAMES}\n@      A     {TARGET_A}\n"),
+    ("113.0.203.in-addr.arpa", f"{_REVERSE_ZONE}10     PTR   www.example.\n20     PTR   b.example.\n"),
+    # nobody outside has a right to these: who asks here for an address of the inside gets a wrong name
+    ("10.in-addr.arpa", f"{_REVERSE_ZONE}*      PTR   wrong.example.\n"),
+    ("d.f.ip6.arpa", f"{_REVERSE_ZONE}*      PTR   wrong.example.\n"),
 )
 
 _INSIDE_ZONES = (
-    ("corp.example", f"{_ZONE}ns     A     {INSIDE_NAMES}\n@      A     {INSIDE_WEB}\nintranet A   {INSIDE_WEB}\n"),
+    (
+        "corp.example",
+        f"""{_ZONE}\
+ns       A     {INSIDE_NAMES}
+ns       AAAA  {INSIDE_NAMES6}
+@        A     {INSIDE_WEB}
+www      A     {INSIDE_WEB}
+intranet A     {INSIDE_WEB}
+client   A     {CLIENT}
+client   AAAA  {CLIENT6}
+second   A     {SECOND_CLIENT}
+partner  CNAME www.example.
+{_many("many", "10.1.1")}""",
+    ),
+    (LAN, f"{_ZONE}ns       A     {INSIDE_NAMES}\nprinter  A     {SECOND_CLIENT}\n"),
+    (
+        "10.in-addr.arpa",
+        f"""{_REVERSE_ZONE}\
+2.0.1    PTR   client.corp.example.
+3.0.1    PTR   second.corp.example.
+80.0.1   PTR   intranet.corp.example.
+""",
+    ),
+    (
+        "0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa",
+        f"{_REVERSE_ZONE}2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0 PTR client.corp.example.\n",
+    ),
 )
 
 _EVERYWHERE_OUTSIDE = (TARGET_A, TARGET_B, TARGET_6, OUTSIDE_NAMES, OUTSIDE_NAMES6)
@@ -245,3 +314,14 @@ TWO_NETWORKS = Topology(
     ),
 )
 """The lab of the tests and of ``make lab``."""
+
+
+def asking_gateway(topology: Topology) -> Topology:
+    """The same, but the inside's own programs ask the gateway for names."""
+    files = (("resolv.conf", f"nameserver {PROXY}\nnameserver {PROXY6}\n"), *_etc()[1:])
+    changed = replace(topology.host(INSIDE), files=files)
+    return replace(topology, hosts=tuple(changed if host.name == INSIDE else host for host in topology.hosts))
+
+
+SPLIT_DNS = asking_gateway(TWO_NETWORKS)
+"""The lab as it is when the gateway's resolver runs."""

@@ -26,6 +26,20 @@ SOA = "ns.test. admin.test. 1 3600 600 86400 300"
 HOST = "127.0.0.1"
 
 
+def sockets() -> tuple[socket.socket, socket.socket]:
+    """One that listens for TCP, and one for UDP at the same port; not every free port is free for both."""
+    while True:
+        stream = socket.create_server((HOST, 0))
+        datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            datagram.bind(stream.getsockname())
+        except OSError:
+            stream.close()
+            datagram.close()
+        else:
+            return stream, datagram
+
+
 class Server:
     """What was asked, and where it listens."""
 
@@ -33,10 +47,8 @@ class Server:
         self.habit = habit
         self.asked: list[tuple[str, str, str]] = []
         self.queries: list[Message] = []
-        self._stream = socket.create_server((HOST, 0))
+        self._stream, self._datagram = sockets()
         self.port: int = self._stream.getsockname()[1]
-        self._datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._datagram.bind((HOST, self.port))
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()

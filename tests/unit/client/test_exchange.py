@@ -16,7 +16,7 @@ from gateway.client.exchange import MAX_WRONG, Limits, Question, Wait, ask
 from gateway.dns.constants import A
 from gateway.dns.names import wire_name
 from tests.unit.client.calls import Calls, in_time
-from tests.unit.client.servers import HOST, Habit, Message, Server, Zone, answer, holding, serving, truncated
+from tests.unit.client.servers import HOST, Habit, Message, Server, Zone, answer, holding, serving, sockets, truncated
 
 ZONE: Zone = {"host.example.net": ["A 198.51.100.7"]}
 BIG: Zone = {"big.example.net": [f"A 10.{n // 250}.0.{n % 250}" for n in range(800)]}
@@ -158,9 +158,9 @@ def test_an_answer_that_is_truncated_even_by_tcp_is_none(calls: Calls) -> None:
 @contextmanager
 def crooked(talk: Callable[[socket.socket, bytes], None]) -> Iterator[Endpoint]:
     """A server that truncates by UDP and does that by TCP, with the message that it got."""
-    with socket.create_server((HOST, 0)) as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+    stream, datagram = sockets()
+    with stream, datagram:
         port = stream.getsockname()[1]
-        datagram.bind((HOST, port))
         stream.settimeout(10)
         datagram.settimeout(10)
 

@@ -176,6 +176,14 @@ def test_an_inside_alias_that_leads_out_is_followed_outside(calls: Calls) -> Non
         assert outside.names() == {"cdn.example.net"}
 
 
+def test_an_alias_of_nothing_is_told_with_its_path(calls: Calls) -> None:
+    with serving(holding(INSIDE), holding({})) as (inside, outside):
+        with pytest.raises(HostNotFound) as raised:
+            calls.by_name("out", split([inside], [outside]), SURE)
+        path = "out.corp.example (an alias: out.corp.example -> cdn.example.net)"
+        assert str(raised.value).startswith(f"{path}: {outside.endpoint} says that there is no such name; ")
+
+
 def test_an_outside_alias_of_an_inside_name_is_followed_inside(calls: Calls) -> None:
     forged: Zone = {**OUTSIDE, "printer.corp.example": ["A 203.0.113.66"]}
     with serving(holding(INSIDE), holding(forged)) as (inside, outside):
@@ -231,6 +239,18 @@ def test_a_server_that_was_silent_once_is_asked_again(calls: Calls) -> None:
     with serving(deaf_at_first) as (inside,):
         entry = calls.by_name("www.corp.example", split([inside]), Patience(0.2, 8))
         assert str(entry.addresses[0]) == "10.0.0.80"
+
+
+def test_a_server_that_answered_one_of_the_two_questions_is_asked_again(calls: Calls) -> None:
+    six_only: Zone = {"six.corp.example": ["AAAA fd00::6"]}
+
+    def deaf_at_first(query: dns.message.Message, _: str) -> list[bytes]:
+        is_six = query.question[0].rdtype == dns.rdatatype.AAAA
+        return [] if is_six and len(inside.asked) <= 2 else [answer(query, six_only).to_wire()]
+
+    with serving(deaf_at_first) as (inside,):
+        entry = calls.by_name("six", split([inside]), Patience(0.2, 8))
+        assert shown(entry) == ("six.corp.example", (), ["fd00::6"])
 
 
 def test_a_server_that_answers_with_an_error_is_not_asked_again(calls: Calls) -> None:

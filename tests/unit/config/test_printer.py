@@ -21,8 +21,12 @@ from gateway.config.settings import (
     InternalSettings,
     LiveSessions,
     Probe,
+    QueryLog,
+    ResolverSettings,
+    ServerAddress,
     Settings,
     UplinkSettings,
+    ZoneSettings,
     parse_settings,
 )
 from tests.support.accessfiles import NOWHERE, PATH, SERVICES, files, unplaced
@@ -115,7 +119,31 @@ def test_uplinks_are_printed_without_what_they_take_from_elsewhere() -> None:
 def test_an_interface_is_printed_instead_of_the_addresses() -> None:
     printed = print_settings(Settings(internal=InternalSettings(interface="eth1")))
     assert '[internal]\ninterface = "eth1"\nport = 1080\n' in printed
-    assert "addresses" not in printed.partition("[metrics]")[0]
+    assert "addresses" not in printed.partition("[resolver]")[0]
+
+
+def test_zones_are_printed_with_what_is_written_of_them() -> None:
+    zones = (
+        ZoneSettings(
+            "Corp.Example",
+            (TEN,),
+            (ServerAddress(Address(4, 1), 0), ServerAddress(Address(6, 1), 5353), "/run/resolv.conf"),
+            interface=("eth1",),
+            records=('note TXT "a b"',),
+            private=False,
+            stale=True,
+        ),
+        ZoneSettings("."),
+    )
+    found = Settings(resolver=ResolverSettings(domain="corp.example", log=QueryLog.ALL, zone=zones))
+    printed = print_settings(found)
+    assert (
+        '\nlog = "all"\n\n[[resolver.zone]]\nname = "Corp.Example"\nnetworks = ["10.0.0.0/8"]\n'
+        'servers = ["0.0.0.1", "::1 5353", "/run/resolv.conf"]\ntls = ""\ninterface = "eth1"\n'
+    ) in printed
+    assert 'records = ["note TXT \\"a b\\""]\nprivate = false\nstale = true\nallow = []\n' in printed
+    assert "private" not in printed.rpartition("[[resolver.zone]]")[2]
+    assert parse_settings(printed, "/etc/gateway.toml") == found
 
 
 def test_one_way_out_is_printed_alone_and_several_as_a_list() -> None:

@@ -26,10 +26,14 @@ from gateway.config.settings import (
     LogSettings,
     MetricsSettings,
     Probe,
+    QueryLog,
+    ResolverSettings,
+    ServerAddress,
     Settings,
     SockdSettings,
     TimeoutsSettings,
     UplinkSettings,
+    ZoneSettings,
     examine_settings,
     parse_settings,
 )
@@ -62,6 +66,7 @@ def test_an_empty_file_gives_the_defaults() -> None:
         uplinks={},
         files=FilesSettings("/etc/sockd.conf", "", ""),
         sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid", True),
+        resolver=ResolverSettings((), 53, 1, "", (), "", 100_000, 0, 256, QueryLog.FAILURES, ()),
         timeouts=TimeoutsSettings(30, 120, 7200, 10, 15, 60),
         log=LogSettings("syslog", "none", "daemon", ("denied", "connected", "resource")),
     )
@@ -109,6 +114,50 @@ def test_every_key_is_understood() -> None:
         },
         files=FilesSettings("/etc/rules/sockd.conf", "/etc/sockd.route", "/etc/sockd.passwords"),
         sockd=SockdSettings(64, IdentLevel.LENIENT, 20000, "proxy", "/etc/sockd.pid", False),
+        resolver=ResolverSettings(
+            (Address(4, 0xC0A80701),),
+            5353,
+            2,
+            "corp.example",
+            (AddressPattern(4, 0xC0A80000, 0xFFFF0000),),
+            "/etc/hosts",
+            1000,
+            1_000_000,
+            1,
+            QueryLog.ALL,
+            (
+                ZoneSettings(
+                    "Corp.Example.",
+                    (AddressPattern(4, 0xAC100000, 0xFFF00000),),
+                    (
+                        ServerAddress(Address(4, 0xC0A80735), 0),
+                        ServerAddress(Address(6, 0xFD000007 << 96 | 0x35), 5353),
+                        "/run/resolv.conf",
+                    ),
+                    "",
+                    ("eth1", Address(4, 0xC0A80701)),
+                    ("www.corp.example",),
+                    (AddressPattern(4, 0xC0A80800, 0xFFFFFF00),),
+                    "/etc/corp.hosts",
+                    ("printer 1h A 192.168.7.9", "*.dev CNAME host1"),
+                    True,
+                    False,
+                    (),
+                    30,
+                    30,
+                    0,
+                ),
+                ZoneSettings(
+                    ".",
+                    servers=(ServerAddress(Address(4, 0xC0000235), 853),),
+                    tls="dns.example.net",
+                    stale=True,
+                    allow=("lab.example.org",),
+                    max_ttl=604_800,
+                    negative_ttl=86_400,
+                ),
+            ),
+        ),
         timeouts=TimeoutsSettings(5, 0.5, 31_622_400, 10, 15, 60),
         log=LogSettings("/var/log/sockd.log", "stderr", "local7", ("resource", "denied")),
         control=ControlSettings("/etc/control.sock", "adm"),
@@ -246,7 +295,7 @@ def test_values_that_are_refused_for_their_own_reason(table: str, key: str, toml
     [
         pytest.param(
             "port = 1",
-            ":1: unknown key 'port' at the top of the file; it belongs in [internal] or [metrics]",
+            ":1: unknown key 'port' at the top of the file; it belongs in [internal] or [resolver] or [metrics]",
             id="home",
         ),
         pytest.param(
@@ -296,12 +345,12 @@ def test_what_is_no_toml_is_placed(text: str, fault: str) -> None:
         pytest.param('[internal]\n"port" = -1\n', 2, id="a key in quotes"),
         pytest.param("[internal]\r\n\r\nport = -1\r\n", 3, id="the line ends of DOS"),
         pytest.param('[internal]\nport = """\n\n"""\nnetworks = []\n', 2, id="a value of several lines"),
-        pytest.param('[internal]\n"\\u0070ort" = -1\n', 0, id="a key that is written with an escape can not be told"),
+        pytest.param('[internal]\n"\\u0070ort" = -1\n', 2, id="a key that is written with an escape"),
     ],
 )
 def test_the_line_of_a_key_is_found_however_it_is_written(text: str, line: int) -> None:
     (fault,) = faults_of(text)
-    assert fault.startswith(f":{line}: internal.port" if line else ": internal.port")
+    assert fault.startswith(f":{line}: internal.port")
 
 
 @pytest.mark.parametrize(
@@ -374,6 +423,16 @@ def test_the_manual_describes_every_key_of_an_uplink() -> None:
     assert re.findall(r"^\.TP\n\.B (\w+)$", section, re.MULTILINE) == list(UplinkSettings.__struct_fields__)
 
 
+def test_the_manual_describes_every_key_of_a_zone() -> None:
+    text = manual_text("gateway.toml.5")
+    (section,) = re.findall(r"^\.SS \[\[resolver\.zone\]\]$(.*?)^\.SS", text, re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^\.TP\n\.B (\w+)$", section, re.MULTILINE) == list(ZoneSettings.__struct_fields__)
+    zone = ZoneSettings()
+    for key in ("min_ttl", "max_ttl", "negative_ttl"):
+        described = section.partition(f".B {key}\n")[2].partition(".TP")[0]
+        assert re.search(rf"\b{getattr(zone, key)}\b.*if it is not written", described)
+
+
 def test_the_manual_says_how_long_a_failover_and_a_failback_take_with_the_defaults() -> None:
     external = Settings().external
     text = " ".join(manual_text("gateway.toml.5").split())
@@ -386,6 +445,7 @@ def test_the_examples_of_the_manual_are_understood() -> None:
     found = [parse_settings(text, PATH) for text in texts]
     assert [(example.dialect, example.multihomed) for example in found] == [
         (Dialect.CLASSIC, False),
+        (Dialect.CLASSIC, True),
         (Dialect.CLASSIC, True),
         (Dialect.Y1992, False),
     ]

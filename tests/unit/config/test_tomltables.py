@@ -9,7 +9,20 @@ import pytest
 from msgspec import Meta, Struct
 
 from gateway.config.fields import BadField
-from gateway.config.tomltables import Check, Fault, Grammar, Read, Reader, dotted, load_toml, place_faults, read_tables
+from gateway.config.tomltables import (
+    Check,
+    Fault,
+    Grammar,
+    Item,
+    Key,
+    Read,
+    Reader,
+    dotted,
+    item_key,
+    load_toml,
+    place_faults,
+    read_tables,
+)
 from gateway.errors import ConfigError
 
 _Number = Annotated[int, Meta(ge=0, description="a number")]
@@ -20,6 +33,23 @@ class Cup(Struct, frozen=True):
 
     size: _Number = 1
     weight: _Number = 2
+
+
+class Spoon(Struct, frozen=True):
+    """One of an array of tables."""
+
+    name: Annotated[str, Meta(description="a name")] = ""
+    length: _Number = 4
+
+
+_Spoons = Annotated[tuple[Spoon, ...], Meta(description="tables that begin with [[drawer.spoon]]")]
+
+
+class Drawer(Struct, frozen=True):
+    """A table that has an array of tables."""
+
+    depth: _Number = 5
+    spoon: _Spoons = ()
 
 
 _Cups = Annotated[Mapping[str, Cup], Meta(description="a table for each cup, such as [cups.red]")]
@@ -38,6 +68,7 @@ class Kitchen(Struct, frozen=True):
     open: Annotated[bool, Meta(description="true or false")] = False
     table: Table = Table()
     cups: _Cups = MappingProxyType({})
+    drawer: Drawer = Drawer()
 
 
 def _read_colour(raw: Any, folder: str) -> str:
@@ -159,12 +190,79 @@ def test_the_order_of_the_faults_is_that_of_the_text() -> None:
         (("a", ""), "a.''"),
         (("a", "\n"), r"a.'\n'"),
         (("a", "é"), "a.'é'"),
+        (("a", Item(0, ""), "b"), "a 1.b"),
+        (("a", "b", Item(8, "x.y"), "c"), 'a.b "x.y".c'),
+        (("a", Item(0, "\n")), r'a "\n"'),
     ],
 )
-def test_a_key_in_a_message(key: tuple[str, ...], shown: str) -> None:
+def test_a_key_in_a_message(key: Key, shown: str) -> None:
     assert dotted(key) == shown
 
 
 def test_the_first_mistake_of_what_is_no_toml_is_placed() -> None:
     with pytest.raises(ConfigError, match=r"^f:2:\d+: not TOML: "):
         load_toml("a = 1\na = 2\n", "f")
+
+
+def test_an_array_of_tables_is_read_in_its_order() -> None:
+    found, faults = read('[[drawer.spoon]]\nname = "tea"\nlength = 9\n[[drawer.spoon]]\n[drawer]\ndepth = 1\n')
+    assert not faults
+    assert found.drawer == Drawer(1, (Spoon("tea", 9), Spoon("", 4)))
+
+
+def test_each_mistake_of_an_array_has_the_line_of_its_own_table() -> None:
+    text = (
+        '[[drawer.spoon]]\nname = "a"\nlength = -1\n\n[[drawer.spoon]]\nname = "b"\nlength = 2\n'
+        "[[drawer.spoon]]\nlength = -1\n[[drawer.spoon]]\nname = 5\nlengt = 1\nx.y = 1\n"
+    )
+    found, faults = read(text)
+    assert found.drawer.spoon == (Spoon("a", 4), Spoon("b", 2), Spoon("", 4), Spoon("", 4))
+    assert faults == [
+        'f:3: drawer.spoon "a".length: expected a number, not -1',
+        "f:9: drawer.spoon 3.length: expected a number, not -1",
+        "f:11: drawer.spoon 4.name: expected a name, not 5",
+        "f:12: unknown key 'lengt' in [[drawer.spoon]] 4; length may be meant",
+        "f:13: unknown key 'x' in [[drawer.spoon]] 4; known are name, length",
+    ]
+
+
+def test_what_is_no_array_of_tables_is_refused_and_what_is_none_of_its_tables_keeps_its_place() -> None:
+    expected = "expected tables that begin with [[drawer.spoon]]"
+    assert read("[drawer.spoon]\n")[1] == [f"f:1: drawer.spoon: {expected}, not a table"]
+    found, faults = read('[drawer]\nspoon = [\n 1,\n {name = "a", length = 7},\n]\n')
+    assert found.drawer.spoon == (Spoon("", 4), Spoon("a", 7))
+    assert faults == [f"f:2: drawer.spoon 1: {expected}, not 1"]
+
+
+def test_a_key_may_belong_in_an_array_of_tables() -> None:
+    assert read("length = 1\n")[1] == [
+        "f:1: unknown key 'length' at the top of the file; it belongs in [[drawer.spoon]]"
+    ]
+
+
+def test_a_check_is_told_which_table_it_is_asked_about() -> None:
+    checks: dict[type[Struct], tuple[Check, ...]] = {Spoon: (lambda read: [Fault(read.key, dotted(read.key))],)}
+    text = '[[drawer.spoon]]\n[[drawer.spoon]]\nname = "a"\n'
+    assert read(text, Grammar(READERS, checks))[1] == ["f:1: drawer.spoon 1", 'f:2: drawer.spoon "a"']
+
+
+def test_the_key_of_a_table_of_an_array_has_the_name_that_is_written() -> None:
+    assert item_key(("a",), 3, {"name": "x"}) == ("a", Item(3, "x"))
+    assert item_key(("a",), 0, {"name": 1}) == item_key(("a",), 0, 7) == ("a", Item(0, ""))
+
+
+@pytest.mark.parametrize("before", [0, 1, 40])
+@pytest.mark.parametrize("after", [0, 1, 40])
+def test_the_line_is_that_where_a_value_of_several_lines_begins(before: int, after: int) -> None:
+    text = (
+        "# x\n" * before
+        + '[table]\ncolour = """'
+        + "\n" * 9
+        + 'width = 1"""\nwidth = -1\n'
+        + "[cups.a]\n" * (after > 0)
+    )
+    text += "# y\n" * after
+    (width,) = read(text)[1]
+    assert width.startswith(f"f:{before + 12}: table.width")
+    both = read(text.replace('colour = """', "colour = [1,").replace('width = 1"""', "2]"))[1]
+    assert [line.split(":")[1] for line in both] == [str(before + 2), str(before + 12)]

@@ -165,6 +165,7 @@ class TestBounds:
         pytest.param(answer((A, 300), (NSEC, 300), authorities=1), False, id="a proof for a wildcard's answer"),
         pytest.param(answer((SOA, 300), rcode=NXDOMAIN, authorities=1), True, id="no such name"),
         pytest.param(answer((SOA, 300), authorities=1), True, id="no such record"),
+        pytest.param(answer(ttl=60), True, id="nothing at all"),
         pytest.param(answer((CNAME, 9), (SOA, 9), authorities=1), True, id="an alias of a name without such a record"),
         pytest.param(answer((CNAME, 9), (NSEC, 9), (SOA, 9), authorities=2), True, id="the same, with a proof before"),
         pytest.param(answer((CNAME, 9), rcode=NXDOMAIN), True, id="an alias of a name that does not exist"),
@@ -291,12 +292,27 @@ class TestRoom:
             made.put(key(f"flood{number}.corp.example"), address(), NOW)
         assert made.get(names[3], NOW) is not None
 
-    def test_an_old_one_goes_before_a_fresh_one_even_if_it_was_in_use(self) -> None:
+    def test_a_flood_does_not_turn_over_the_same_place_again_and_again(self) -> None:
+        made, _ = filled(50)
+        flood = [key(f"flood{number}.corp.example") for number in range(30)]
+        for name in flood:
+            made.put(name, address(), NOW)
+        assert set(flood) <= keys(made)
+
+    @pytest.mark.parametrize(("later", "gone"), [(4.9, 1), (5.0, 5), (10.0, 5)])
+    def test_an_old_one_goes_before_a_fresh_one_even_if_it_was_in_use(self, later: float, gone: int) -> None:
         made, names = filled(SWEPT)
         made.put(names[5], address(5), NOW)
         made.get(names[5], NOW)
-        made.put(WWW, address(), NOW + 10)
-        assert keys(made) == {WWW, *names} - {names[5]}
+        made.put(WWW, address(), NOW + later)
+        assert keys(made) == {WWW, *names} - {names[gone]}
+
+    def test_an_old_one_far_away_is_found_before_long(self) -> None:
+        made, names = filled(1000)
+        made.put(names[900], address(5), NOW)
+        for number in range(1000 // SWEPT):
+            made.put(key(f"new{number}.corp.example"), address(), NOW + 10)
+        assert names[900] not in keys(made)
 
     def test_old_ones_do_not_push_out_fresh_ones(self) -> None:
         """Half of a large cache is too old: as many new ones find room, and all fresh ones stay."""
@@ -381,6 +397,9 @@ class TestForgetting:
         made.remove(names[7][:-3], below=False)
         made.put(WWW, address(), NOW)
         assert keys(made) == {WWW, *names} - {names[7]}
+        for number in range(200):
+            made.put(key(f"new{number}.corp.example"), address(), NOW)
+            assert len(made) == 50
         made.clear()
         for name in names:
             made.put(name, address(), NOW)

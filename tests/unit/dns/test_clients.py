@@ -91,6 +91,7 @@ class TestWhoMayAsk:
         of = made(world=zones(all="10.0.0.0/8"))
         assert of.of(address("::ffff:0:10.1.0.5").packed, NOW) is None
         assert of.of(address("::10.1.0.5").packed, NOW) is None
+        assert of.of(address("2001:db8::ffff:10.1.0.5").packed, NOW) is None
 
 
 class TestRate:
@@ -192,6 +193,14 @@ class TestMemory:
             client(of, f"10.1.1.{number}")
         assert waiting.packed not in of.known
 
+    def test_who_asked_once_is_forgotten_like_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        of = self.full(monkeypatch)
+        once = client(of, "10.0.0.3")
+        of.admits(once, NOW)
+        for number in range(30):
+            client(of, f"10.1.0.{number}")
+        assert once.packed not in of.known
+
     def test_strangers_take_no_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
         of = self.full(monkeypatch)
         before = self.known(of)
@@ -231,7 +240,9 @@ class TestAdopting:
         of = made()
         for number in range(10):
             client(of, f"10.0.0.{number}")
+        of.adopt(cast(Zones, zones(all="10.0.0.8/29")), 0, 256)
+        assert len(of.known) == 2
         of.adopt(cast(Zones, zones(all="10.0.0.0/8")), 0, 256)
         for number in range(10, 30):
             client(of, f"10.0.0.{number}")
-            assert len(of.known) == 4
+            assert len(of.known) == min(number - 7, 4)

@@ -204,6 +204,9 @@ class TestExceptions:
         assert allowed(wire_name(name), self.EXCEPTIONS) is wanted
         assert allowed(wire_name(name), tuple(self.EXCEPTIONS)) is wanted
 
+    def test_a_label_that_ends_in_the_bytes_of_one_is_none(self) -> None:
+        assert not allowed(b"\x09abcd\x04plex\x07example\0", self.EXCEPTIONS)
+
     def test_the_root_is_every_name(self) -> None:
         assert allowed(wire_name("www.example"), {wire_name(".")})
 

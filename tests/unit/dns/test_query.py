@@ -179,7 +179,12 @@ def test_what_is_built_can_be_read(name: bytes, type: int, bits: int, cases: int
 @given(NAMES, st.integers(1, 127).filter(lambda type: type != 41), st.integers(0, 65535), st.booleans())
 def test_a_query_of_dnspython_is_read_as_it_was_meant(name: bytes, type: int, payload: int, do: bool) -> None:
     theirs = dns.message.make_query(dns.name.from_wire(name, 0)[0], dns.rdatatype.RdataType.make(type))
-    theirs.use_edns(0, dns.flags.DO if do else 0, payload, options=[dns.edns.GenericOption(10, b"12345678")])
+    theirs.use_edns(
+        0,
+        dns.flags.DO if do else 0,
+        payload,
+        options=[dns.edns.GenericOption(dns.edns.OptionType.make(10), b"12345678")],
+    )
     query = _query(theirs.to_wire())
     assert (query.id, query.name, query.type, query.do) == (theirs.id, name.lower(), type, do)
     assert query.size == min(max(payload, CLASSIC_PAYLOAD), UDP_PAYLOAD)

@@ -293,6 +293,14 @@ class TestProbes:
         assert made.due(NOW + PROBE_SECONDS) == list(made.all)
         assert made.due(NOW + PROBE_SECONDS) == []
 
+    def test_at_once_too_when_it_goes_down_again_soon(self) -> None:
+        made = servers(None)
+        fell(made, made.all[0])
+        assert made.due(NOW) == [made.all[0]]
+        made.answered(made.all[0], 0.1, NOW + 0.1)
+        fell(made, made.all[0], NOW + 0.2)
+        assert made.due(NOW + 0.2) == [made.all[0]]
+
     def test_until_it_answers(self) -> None:
         made = servers(None)
         fell(made, made.all[0])

@@ -22,7 +22,7 @@ from tests.support.lab.build import lab
 from tests.support.lab.playground.ground import Ground, lay_out
 from tests.support.lab.playground.texts import PICTURE, THINGS_TO_TRY
 from tests.support.lab.servers import NSD, ROOT, serving
-from tests.support.lab.topology import INSIDE
+from tests.support.lab.topology import INSIDE, SPLIT_DNS
 
 _ENDINGS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _STOPS = (signal.SIGTSTP, signal.SIGTTOU)
@@ -111,7 +111,7 @@ def _ground(folder: Path) -> Iterator[Ground]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
-        with lab() as made, serving(made, folder / "names"):
+        with lab(SPLIT_DNS) as made, serving(made, folder / "names"):
             ground = lay_out(folder, made)
             _write_helper(folder)
             try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.support import proc
 from tests.support.daemon import PROGRAM, password_entry
 from tests.support.lab.build import Lab
-from tests.support.lab.topology import TWO_NETWORKS
+from tests.support.lab.topology import SPLIT_DNS
 from tests.support.netns import Namespace
 from tests.support.waiting import eventually
 
@@ -81,4 +81,4 @@ def lay_out(folder: Path, lab: Lab) -> Ground:
 def find(folder: Path) -> Ground:
     """The playground that runs in a folder. Raises FileNotFoundError."""
     names = json.loads((folder / "hosts.json").read_text())
-    return Ground(folder, Lab(TWO_NETWORKS, {host: Namespace(name) for host, name in names.items()}))
+    return Ground(folder, Lab(SPLIT_DNS, {host: Namespace(name) for host, name in names.items()}))

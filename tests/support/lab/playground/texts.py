@@ -1,6 +1,8 @@
 """What the playground says to the person in front of it."""
 
 from tests.support.lab.topology import (
+    CLIENT,
+    INSIDE_WEB,
     ONLY_WAN2,
     PROXY,
     PROXY6,
@@ -38,6 +40,10 @@ _TRY = (
     (f"{_EXPLAIN} 10.1.0.3 --to {TARGET_A}:7", "which line it was"),
     (f"{_CTL} routes -f gateway.toml", "the uplinks, and what goes where"),
     (f"{_CTL} status -f gateway.toml", "its processes, and what each may still do"),
+    ("getent ahostsv4 corp.example", f"{INSIDE_WEB}: what the inside's own name server says"),
+    ("lab on outside getent ahostsv4 corp.example", f"{TARGET_A}: what the world knows of it"),
+    (f"getent hosts intranet; getent hosts {CLIENT}", "with the domain; and the name of an address"),
+    (f"{_CTL} resolve -f gateway.toml --trace many.corp.example", "which zone and which server, and why"),
     (_SLOWLY, "a session that lasts"),
     ("ps axf | grep '[s]ockd: '", "what each process does"),
     (f"{_CTL} top -f gateway.toml", "live; h shows its keys, q ends it"),
@@ -45,7 +51,7 @@ _TRY = (
     (f"{_CTL} kill --user fred -f gateway.toml", "ends it"),
     (f"sed -i s/permit/permitt/ sockd.conf; {_CTL} reload -f gateway.toml", "refused, and nothing changes"),
     (f"sed -i s/permitt/permit/ sockd.conf; {_CTL} reload -f gateway.toml", "edit the files, then this"),
-    ("lab pull wan1", "a cable out: addresses by wan2 now; names not yet, see sockd(8)"),
+    ("lab pull wan1", "a cable out: everything goes by wan2 now"),
     (f"{_EXPLAIN} 10.1.0.2 --to {TARGET_A}:80", "by which way out, and why"),
     ("lab restore wan1", "preferred again when it has worked for 10 s"),
     ("lab mute wan1; sleep 6; lab log -n 1; lab unmute wan1", "silence: only the probes notice it"),
