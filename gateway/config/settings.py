@@ -247,7 +247,8 @@ class ResolverSettings(Struct, frozen=True):
     """``[resolver]``: split DNS for the inside; without any ``zone`` there is no resolver.
 
     ``addresses`` empty: where ``[internal]`` is. ``clients`` empty: the networks of ``[internal]``. ``cache`` counts
-    answers of a zone, in each process; ``rate`` questions a second and ``outstanding`` questions at a time, for each client.
+    answers of a zone, in each process; ``rate`` questions a second and ``outstanding`` questions at a time, both of
+    each client.
     """
 
     addresses: _Addresses = ()

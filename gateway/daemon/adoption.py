@@ -48,11 +48,21 @@ Begin = Callable[[Chosen, bool], int]
 class Adoption:
     """The two steps of one process."""
 
-    def __init__(self, channel: socket.socket, report: Callable[[str], None], begin: Begin) -> None:
-        """``report`` is told of user files that can not be read any more."""
+    def __init__(
+        self,
+        channel: socket.socket,
+        report: Callable[[str], None],
+        begin: Begin,
+        prepare: Callable[[Configuration], object] = lambda _: None,
+    ) -> None:
+        """``report`` is told of user files that can not be read any more.
+
+        ``prepare`` is called in the thread, and may refuse the files by a GatewayError.
+        """
         self._answering = Answering(channel)
         self._report = report
         self._begin = begin
+        self._prepare = prepare
         self._chosen: Chosen | None = None
         #: the number of the question that came last
         self._latest = 0
@@ -79,7 +89,7 @@ class Adoption:
     async def _make_ready(self, message: Load, package: Package) -> str:
         """What is wrong with the files; empty if nothing is."""
         try:
-            configuration = await asyncio.to_thread(_gently, package.texts, self._report)
+            configuration = await asyncio.to_thread(self._gently, package.texts)
         except GatewayError as error:
             return str(error)
         except Exception as error:  # a bug refuses the files, and ends nobody's session
@@ -89,6 +99,16 @@ class Adoption:
         self._chosen = Chosen(message.ruling, configuration, package.slots)
         return ""
 
+    def _gently(self, texts: Texts) -> Configuration:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            configuration = reproduce(texts, self._report)
+            self._prepare(configuration)
+        finally:
+            sys.setswitchinterval(before)
+        return configuration
+
     def swap(self, message: Swap) -> None:
         """A `Swap` came; nobody asks for what was not loaded."""
         chosen = self._chosen
@@ -96,15 +116,6 @@ class Adoption:
             return
         self._chosen = None
         self._answering.begin(self._answering.send(Swapped(message.number, self._begin(chosen, message.recheck))))
-
-
-def _gently(texts: Texts, report: Callable[[str], None]) -> Configuration:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        return reproduce(texts, report)
-    finally:
-        sys.setswitchinterval(before)
 
 
 _packages = msgspec.json.Decoder(Package)

@@ -9,13 +9,14 @@ from gateway.address import Address, parse_address
 from gateway.control.protocol import CacheEntry, Resolved
 from gateway.daemon.answering import Answering
 from gateway.daemon.messages import Answered, Ask, Dump, Dumped, Flush, Flushed
+from gateway.dns.answer import Answer
 from gateway.dns.constants import parse_type, rcode_text, type_text
 from gateway.dns.forwarder import Forwarder
 from gateway.dns.names import BadName, is_below, text_name, wire_name
 from gateway.dns.pursuit import Pursuit
 from gateway.dns.query import build_query
 from gateway.dns.serving import Serving
-from gateway.dns.show import answer_lines, cache_words, question_of, seconds_left, shown
+from gateway.dns.show import Shown, answer_lines, cache_words, question_of, seconds_left, shown
 from gateway.dns.trace import Trace
 from gateway.dns.zones import View, Zones
 
@@ -70,29 +71,41 @@ class Asking:
         """The forwarder has replied."""
         seen = shown(data)
         zone = pursuit.zone.text if pursuit is not None and pursuit.zone is not None else ""
+        known = None if pursuit is None else self._known(pursuit)
         resolved = Resolved(
-            name=text_name(wire_name(message.name)),
+            name=text_name(wire_name(message.name) if pursuit is None else _full_name(pursuit)),
             type=type_text(parse_type(message.kind) or 0),
             rcode=seen.rcode,
             records=seen.records,
             zone=zone,
             view=view.number,
-            server="" if pursuit is None else pursuit.server,
+            server=known.origin if known is not None else "" if pursuit is None else pursuit.server,
             egress="" if pursuit is None else pursuit.way,
-            cache="" if pursuit is None else self._cache_words(pursuit),
-            why=_why(pursuit, zone, seen.rcode, bool(seen.records)),
+            cache="" if pursuit is None else self._cache_words(pursuit, known),
+            why=_why(pursuit, zone, seen),
             ede=seen.ede,
             seconds=round(self._loop.time() - began, 6),
             steps=tuple(trace),
         )
         self._answering.begin(self._answering.send(Answered(message.number, resolved)))
 
-    def _cache_words(self, pursuit: Pursuit) -> str:
-        if pursuit.cache != "hit" or pursuit.zone is None:
-            return pursuit.cache
-        serving = self._forwarder.serving(pursuit.zone)
-        now = self._loop.time()
-        return cache_words(serving.cache.get(pursuit.key, now), now)
+    def _known(self, pursuit: Pursuit) -> Answer | None:
+        """What was known without asking anybody, if its last answer was."""
+        zone, now = pursuit.zone, self._loop.time()
+        serving = next((one for one in self._forwarder.servings if one.zone is zone), None)
+        if zone is None or serving is None:
+            return None
+        match pursuit.cache:
+            case "local":
+                return zone.local.find(pursuit.name, pursuit.query.type)
+            case "hit":
+                return serving.cache.get(pursuit.key, now)
+            case "stale":
+                return serving.cache.stale(pursuit.key, now)
+        return None
+
+    def _cache_words(self, pursuit: Pursuit, known: Answer | None) -> str:
+        return pursuit.cache if known is None else cache_words(known, self._loop.time())
 
     # The caches
 
@@ -155,10 +168,18 @@ class Asking:
             await self._send_some(number, rows[half:])
 
 
-def _why(pursuit: Pursuit | None, zone: str, rcode: str, has_records: bool) -> str:
+def _full_name(pursuit: Pursuit) -> bytes:
+    """The name that was looked for: one of one label has got the default domain."""
+    for link in pursuit.chain[:1]:
+        if link.zone is None and link.answer.target is not None:
+            return link.answer.target
+    return pursuit.query.name
+
+
+def _why(pursuit: Pursuit | None, zone: str, seen: Shown) -> str:
     if pursuit is None:
         return "this is not asked for anybody"
-    if not has_records and rcode == "NOERROR":
+    if seen.rcode == "NOERROR" and not seen.records and not seen.ede:
         return f"zone {zone} has the name, but no such records"
     return ""
 

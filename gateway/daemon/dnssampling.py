@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 
 from gateway.control.protocol import ResolverTotals, ServerRow, ZoneRow
@@ -41,7 +41,7 @@ class DnsSampler:
         channel: socket.socket,
         way_of: WayOf,
     ) -> None:
-        """``sockets`` gives those of now; what is counted by one that was closed is lost with it."""
+        """``sockets`` gives those of now; `leave` is told of one that is closed."""
         self._loop = loop
         self._forwarder = forwarder
         self._sockets = sockets
@@ -60,6 +60,11 @@ class DnsSampler:
         self.write()
         self._loop.call_later(PERIOD, self._sample)
 
+    def leave(self, datagrams: Datagrams) -> None:
+        """A socket is closed; what it has counted stays counted."""
+        for counter, number in _of_sockets([datagrams]).items():
+            self._before[counter] += number
+
     def write(self) -> None:
         """Write down what is the case now."""
         for counter, number in self._counted().items():
@@ -72,13 +77,10 @@ class DnsSampler:
 
     def _counted(self) -> dict[DnsCounter, int]:
         counts, exchanges = self._forwarder.counts, self._forwarder.exchanges
-        sockets = self._sockets()
-        hot = sum(datagrams.hits for datagrams in sockets)
-        dropped = sum(datagrams.refused + datagrams.lost for datagrams in sockets) + self._server.strangers
-        limited = sum(datagrams.limited for datagrams in sockets)
+        by_sockets = _of_sockets(self._sockets())
         return {
-            DnsCounter.QUERIES: counts.queries + hot + limited,
-            DnsCounter.HITS: counts.hits + hot,
+            DnsCounter.QUERIES: counts.queries + by_sockets[DnsCounter.QUERIES],
+            DnsCounter.HITS: counts.hits + by_sockets[DnsCounter.HITS],
             DnsCounter.LOCAL: counts.local,
             DnsCounter.FORWARDED: counts.forwarded,
             DnsCounter.COALESCED: counts.coalesced,
@@ -86,8 +88,8 @@ class DnsSampler:
             DnsCounter.NXDOMAIN: counts.nxdomain,
             DnsCounter.SERVFAIL: counts.servfail,
             DnsCounter.REFUSED: counts.refused,
-            DnsCounter.DROPPED: dropped,
-            DnsCounter.LIMITED: counts.limited + limited,
+            DnsCounter.DROPPED: self._server.strangers + by_sockets[DnsCounter.DROPPED],
+            DnsCounter.LIMITED: counts.limited + by_sockets[DnsCounter.LIMITED],
             DnsCounter.BLOCKED: counts.blocked,
             DnsCounter.UPSTREAM_QUERIES: exchanges.sent,
             DnsCounter.UPSTREAM_TIMEOUTS: exchanges.timeouts,
@@ -134,6 +136,17 @@ class DnsSampler:
             health.failed,
             self._way_of(zone, health.server),
         )
+
+
+def _of_sockets(sockets: Sequence[Datagrams]) -> Mapping[DnsCounter, int]:
+    """What never came to the forwarder: hot answers, what was above a rate, and what got no answer at all."""
+    hot, limited = sum(one.hits for one in sockets), sum(one.limited for one in sockets)
+    return {
+        DnsCounter.QUERIES: hot + limited,
+        DnsCounter.HITS: hot,
+        DnsCounter.LIMITED: limited,
+        DnsCounter.DROPPED: sum(one.refused + one.lost for one in sockets),
+    }
 
 
 def _down(servings: Sequence[Serving]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """All doors of the daemon: the listening sockets of the workers, and those of the resolvers, by UDP and by TCP."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gateway.address import Endpoint
@@ -10,6 +10,9 @@ from gateway.daemon.listeners import Listeners, Move
 from gateway.daemon.messages import MAX_LISTENERS, ListenAddress, Network
 from gateway.errors import StartError
 from gateway.net.sockets import datagram_listening
+
+ATTEMPTS = 10
+"""At a free port: one that UDP has free may be somebody's by TCP."""
 
 
 class Moves(NamedTuple):
@@ -31,12 +34,16 @@ class Doors:
     def __init__(self, settings: Settings, workers: int, resolvers: int, trouble: Callable[[str], None]) -> None:
         """For so many processes; ``trouble`` hears of failures."""
         self._settings = settings
-        port, device = settings.resolver.port, dns_device(settings)
-        self.sessions = Listeners(workers, settings.internal.port, settings.internal.interface, trouble)
-        self.datagrams = Listeners(resolvers, port, device, trouble, "udp", MAX_LISTENERS // 2)
-        self.datagrams.opener = _datagrams
-        self.streams = Listeners(resolvers, port, device, trouble, limit=MAX_LISTENERS // 2)
         self._resolvers = resolvers
+        self._trouble = trouble
+        self.sessions = Listeners(workers, settings.internal.port, settings.internal.interface, trouble)
+        self.datagrams, self.streams = self._dns_listeners()
+
+    def _dns_listeners(self) -> tuple[Listeners, Listeners]:
+        port, device, limit = self._settings.resolver.port, dns_device(self._settings), MAX_LISTENERS // 2
+        datagrams = Listeners(self._resolvers, port, device, self._trouble, "udp", limit)
+        datagrams.opener = _datagrams
+        return datagrams, Listeners(self._resolvers, port, device, self._trouble, limit=limit)
 
     @property
     def all(self) -> tuple[Listeners, Listeners, Listeners]:
@@ -50,12 +57,24 @@ class Doors:
                 self.sessions.take(given)
             else:
                 self.sessions.open_first(network.listen)
-            places = self._places(self._settings, network)
-            self.datagrams.open_first(places)
-            self.streams.open_first(places, self.datagrams.port)
+            self._open_dns(self._places(self._settings, network))
         except StartError:
             self.close()
             raise
+
+    def _open_dns(self, places: Sequence[ListenAddress]) -> None:
+        """One port for both; where any free one is wanted, one that is free for both. Raises StartError."""
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                self.datagrams.open_first(places)
+                self.streams.open_first(places, self.datagrams.port)
+            except StartError:
+                if self._settings.resolver.port or not attempts_left:
+                    raise
+                self.datagrams.close()
+                self.datagrams, self.streams = self._dns_listeners()
+            else:
+                return
 
     def _places(self, settings: Settings, network: Network) -> tuple[ListenAddress, ...]:
         return dns_places(settings, network) if self._resolvers else ()
@@ -71,7 +90,7 @@ class Doors:
             moved.append(self.sessions.move(internal.port, internal.interface, network.listen if accepts else ()))
             places = self._places(settings, network)
             moved.append(self.datagrams.move(port, device, places))
-            moved.append(self.streams.move(port, device, places))
+            moved.append(self.streams.move(port, device, places, moved[-1].port))
         except StartError:
             for move in moved:
                 move.close()

@@ -5,6 +5,7 @@ one can shut it down for all (shutdown(2)), and so can root from outside (``ss -
 """
 
 import itertools
+import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -99,13 +100,14 @@ class Listeners:
             opened = _Opened(next(self._numbers), (sock,) * self._workers)
             self._open[ListenAddress(endpoint_of(sock.getsockname()).address, -index)] = opened
 
-    def move(self, port: int, device: str, wanted: Sequence[ListenAddress]) -> "Move":
+    def move(self, port: int, device: str, wanted: Sequence[ListenAddress], free: int = 0) -> "Move":
         """Open what other settings want beside what there is. Raises StartError, and then all is as it was.
 
         What an interface has is not among it, unless it is another one: its addresses come and go by themselves.
+        ``free`` counts in place of the port that is written, if that is any free one and another than before.
         """
         is_same = (port, device) == (self._written_port, self._device)
-        move = Move(self._port if port == self._written_port else port, device, {}, replaces=not is_same)
+        move = Move(self._port if port == self._written_port else port or free, device, {}, replaces=not is_same)
         if self._given or (is_same and device):
             return move._replace(replaces=False)
         before = self._port, self._device
@@ -308,7 +310,10 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 def _listens(sock: socket.socket) -> bool:
     if sock.type == socket.SOCK_DGRAM:
-        return True  # there is nothing that could be shut down for all
+        # shutdown(2) fails on one that is not connected, and yet nothing can be sent by it any more.
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP)
+        return not poll.poll(0)
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 

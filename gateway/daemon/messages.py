@@ -335,13 +335,18 @@ def check(network: Network) -> None:
     """Raises ValueError for addresses that are none."""
     own = (*network.own, *(place.address for place in network.listen))
     sources = (source for uplink in network.uplinks for source in uplink.sources)
-    numbers = [(address.version, address.number) for address in (*own, *sources)]
-    numbers += [(pattern.version, number) for pattern in network.inside for number in (pattern.number, pattern.mask)]
-    if not all(version in _WIDTHS and 0 <= number < 1 << _WIDTHS[version] for version, number in numbers):
+    inside = ((pattern.version, number) for pattern in network.inside for number in (pattern.number, pattern.mask))
+    if not all(map(is_address, (*own, *sources, *inside))):
         raise ValueError("an address that is none")
 
 
-_WIDTHS = {4: 32, 6: 128}
+def is_address(address: tuple[int, int]) -> bool:
+    """Whether an `Address` that was received is one: its version, and a number of that version."""
+    version, number = address
+    return version in _WIDTHS and 0 <= number < 1 << _WIDTHS[version]
+
+
+_WIDTHS = MappingProxyType({4: 32, 6: 128})
 
 
 def channel() -> tuple[socket.socket, socket.socket]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from gateway.address import Address, Name, canonical_name
-from gateway.daemon.messages import LookedUp, LookUp, close_all, receive, send
+from gateway.daemon.messages import LookedUp, LookUp, close_all, is_address, receive, send
 from gateway.dns.constants import AAAA, HEADER_BYTES, A
 from gateway.dns.forwarder import Forwarder
 from gateway.dns.names import BadName, wire_name
@@ -64,7 +64,7 @@ class NameDesk:
 
     def _look_up(self, sock: socket.socket, message: LookUp) -> None:
         wire = _checked(message.name)
-        if wire is None:
+        if wire is None or not is_address(message.client):
             _tell(sock, LookedUp(message.number, (), "no name of a host"))
             return
         search = _Search(self._order(), partial(self._done, sock, message.number))

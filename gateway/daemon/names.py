@@ -11,7 +11,7 @@ from collections import Counter
 
 from gateway.address import Address, Name
 from gateway.config.rules import EgressWord
-from gateway.daemon.messages import LookedUp, LookUp, close_all, receive, send
+from gateway.daemon.messages import LookedUp, LookUp, close_all, is_address, receive, send
 from gateway.net.lookup import MAX_OUTSTANDING, LookupFailed
 
 SHARE = MAX_OUTSTANDING // 2
@@ -74,7 +74,7 @@ class ResolverLookups:
         close_all(received.descriptors)
         message = received.message
         answer = self._waiting.get(message.number) if isinstance(message, LookedUp) else None
-        if answer is not None and not answer.done():
+        if answer is not None and not answer.done() and all(map(is_address, message.addresses)):
             answer.set_result(message)
 
     def close(self) -> None:

@@ -1,7 +1,5 @@
 """Questions in the log: one line and one record each, if the administrator wants them (``[resolver] log``)."""
 
-from collections.abc import Callable
-
 from gateway.dns.constants import rcode_text, type_text
 from gateway.dns.names import text_name
 from gateway.dns.pursuit import Pursuit
@@ -12,10 +10,8 @@ from gateway.system.journal import Journal
 class QueryLogger:
     """Writes them down."""
 
-    def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
-        """``clock`` is the one by which questions began."""
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._clock = clock
 
     def record(self, pursuit: Pursuit, rcode: int, why: str, now: float) -> None:
         """A question was answered; as `gateway.dns.forwarder.Record`."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.address import Address
-from gateway.config.settings import QueryLog, ResolverSettings, Settings
+from gateway.config.settings import QueryLog, ResolverSettings
 from gateway.daemon.adoption import Adoption, Chosen
 from gateway.daemon.answering import heard
 from gateway.daemon.asking import Asking
@@ -47,7 +47,6 @@ from gateway.dns.forwarder import Forwarder
 from gateway.dns.guard import Guard
 from gateway.dns.servers import Server
 from gateway.dns.show import load_types
-from gateway.dns.written import Files
 from gateway.dns.zones import View, Zone, Zones
 from gateway.net.datagrams import Datagrams, Desk
 from gateway.net.dnstcp import TcpLimits, TcpServer
@@ -106,7 +105,7 @@ class Resolver:
         streams = Streams(loop, poller, secrets.randbits, tls, StreamLimits(total=min(256, shares)))
         self._upstreams = Upstreams(poller, streams, min(8192, 2 * shares))
         self._ways = ZoneWays(chosen.configuration.settings, network)
-        self._queries = QueryLogger(journal, loop.time)
+        self._queries = QueryLogger(journal)
         self._forwarder = Forwarder(
             zones,
             self._upstreams,
@@ -126,7 +125,8 @@ class Resolver:
         self._server = TcpServer(loop, poller, self._clients.of, self._forwarder.ask, journal.trouble, limits)
         self._datagrams: dict[int, tuple[Datagrams, socket.socket]] = {}
         self._streams: dict[int, socket.socket] = {}
-        self._adoption = Adoption(channel, journal.trouble, self._adopt)
+        # Compiling zones takes long where hosts files are long.
+        self._adoption = Adoption(channel, journal.trouble, self._adopt, lambda configuration: configuration.zones)
         self._asking = Asking(loop, self._forwarder, self._view_of, channel)
         self._names = NameDesk(loop, self._forwarder, self._view_of, post.lookups)
         title = Title(post.name, live=chosen.configuration.settings.sockd.titles)
@@ -144,7 +144,7 @@ class Resolver:
         """As they are loaded, for the networks of the inside as they are now; without [resolver] nobody may ask."""
         zones = self._configuration.zones
         if zones is None:
-            return Zones.compile(Settings(), (), Files("", "", {}, {}))
+            return Zones.none()
         return zones.for_inside(self._network.inside)
 
     def _new_desk(self) -> Desk:
@@ -212,7 +212,7 @@ class Resolver:
             self._listen(dict(zip(orders.listeners, descriptors, strict=True)))
         before, self._network = self._network, orders.network
         if orders.network.inside != before.inside:
-            self._clients.adopt(self._zones(), self._settings.rate, self._settings.outstanding)
+            self._welcome(self._zones())
         self._know()
         if not self._greeted:
             self._greeted = True
@@ -230,6 +230,7 @@ class Resolver:
         """Take questions by these sockets and no others; the numbers say which of them are known already."""
         for number in self._datagrams.keys() - wanted.keys():
             datagrams, sock = self._datagrams.pop(number)
+            self._sampler.leave(datagrams)
             datagrams.close()
             sock.close()
         for number in self._streams.keys() - wanted.keys():
@@ -260,13 +261,16 @@ class Resolver:
             outstanding=settings.outstanding,
             log_all=settings.log is QueryLog.ALL,
         )
-        self._clients.adopt(zones, settings.rate, settings.outstanding)
-        self._desk = self._new_desk()
-        for datagrams in self._sockets():
-            datagrams.adopt(self._desk)
+        self._welcome(zones)
         self._know()
         self._journal.choose(chosen.configuration.settings.log.classes)
         return 0
+
+    def _welcome(self, zones: Zones) -> None:
+        """Other clients may ask from now on; who was a stranger may be one of them."""
+        self._clients.adopt(zones, self._settings.rate, self._settings.outstanding)
+        for datagrams in self._sockets():
+            datagrams.adopt(self._desk)
 
     def stop(self) -> None:
         """Answer nobody any more, and leave the loop. Once is enough."""

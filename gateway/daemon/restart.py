@@ -11,17 +11,13 @@ class _Fixed(NamedTuple):
     value: Callable[[Settings], Any]
 
 
-def _resolvers(settings: Settings) -> int:
-    """How many processes there are; where there was none at the start there will be none."""
-    return settings.resolver.workers if settings.resolver.zone else 0
-
-
 FIXED = (
     _Fixed("[sockd] workers", lambda settings: settings.sockd.workers),
     _Fixed("[sockd] user", lambda settings: settings.sockd.user),
     _Fixed("[sockd] pidfile", lambda settings: settings.sockd.pidfile),
     _Fixed("[sockd] titles", lambda settings: settings.sockd.titles),
-    _Fixed("[resolver] workers, and the first zone,", _resolvers),
+    _Fixed("[resolver] workers", lambda settings: settings.resolver.workers),
+    _Fixed("[resolver] whether it has zones", lambda settings: bool(settings.resolver.zone)),
     _Fixed("[log] classic", lambda settings: settings.log.classic),
     _Fixed("[log] json", lambda settings: settings.log.json),
     _Fixed("[log] facility", lambda settings: settings.log.facility),

@@ -26,7 +26,7 @@ from gateway.daemon import messages, resolver, warden, worker
 from gateway.daemon.adoption import Chosen
 from gateway.daemon.children import Child, Children, born
 from gateway.daemon.configuration import Configuration, naming_files
-from gateway.daemon.counters import Block, Counter, DnsBlock, Slots, total
+from gateway.daemon.counters import Block, Counter, DnsBlock, DnsCounter, Slots, total
 from gateway.daemon.crew import Crew
 from gateway.daemon.doors import Doors
 from gateway.daemon.draining import Draining
@@ -476,7 +476,8 @@ class Supervisor:
         except OSError:
             return  # the next one has what this one left
         serve = messages.Serve(dead.name)
-        if server.name in self._crew.ready and not self._crew.tell(server, serve, [end.fileno()]):
+        # One that is just being born has the old pair from its birth, too, and hears of it by and by.
+        if server.channel is not None and not self._crew.tell(server, serve, [end.fileno()]):
             self._crew.replace(server)  # the next one has all sockets from its birth
 
     def said(self, child: Child, message: Any) -> None:
@@ -507,7 +508,8 @@ class Supervisor:
         self, message: Callable[[int], Message], over: Callable[[Gathering], None], *, any_one: bool = False
     ) -> None:
         """See `gateway.daemon.operations.Gateway`."""
-        self._crew.ask(self._resolvers[:1] if any_one else self._resolvers, message, ANSWER_SECONDS, over)
+        asked = [child for child in self._resolvers if child.name in self._crew.ready]
+        self._crew.ask(asked[:1] if any_one else asked, message, ANSWER_SECONDS, over)
 
     def _tell_workers(self, make: Callable[[], Message]) -> None:
         for child in self._workers:
@@ -666,7 +668,8 @@ class Supervisor:
         for child in self._crew.children.all:
             if not child.pid:
                 yield f"{child.name} does not run"
-        lost = total(self.board, Counter.LOST) + self._journal.lost
+        of_others = total(self.board, Counter.LOST) + total(self.dns_board, DnsCounter.LOST)
+        lost = of_others + self._journal.lost
         if lost:
             yield f"{lost} log lines were lost since the start"
 

@@ -174,13 +174,16 @@ class Worker:
         shares = share(post.descriptors, settings.sockd.sessions)
         self._poller = loop.poller
         self._shell = RemoteShell(post.commands, journal.trouble)
+        seconds = settings.timeouts.lookup
+        self._by_host = Lookups(loop, seconds, threads=shares.lookups)
+        self._by_resolver = None if post.lookups is None else ResolverLookups(loop, post.lookups, seconds)
         self._runner = Runner(
             loop,
             loop.poller,
             self._context,
             self._limits(settings),
             journal,
-            self._names(settings, shares),
+            self._names(settings),
             self._checks,
             IdentClient(settings.timeouts.ident),
             self._shell,
@@ -197,12 +200,11 @@ class Worker:
 
     # What follows from the files
 
-    def _names(self, settings: Settings, shares: Shares) -> Names:
-        """Who looks names up: the resolver, if there is one."""
-        seconds = settings.timeouts.lookup
-        if self._post.lookups is not None:
-            return ResolverLookups(self._loop, self._post.lookups, seconds)
-        return Lookups(self._loop, seconds, threads=shares.lookups)
+    def _names(self, settings: Settings) -> Names:
+        """Who looks names up: the resolver, if there is one and it has zones; else the host's."""
+        names = self._by_resolver if self._by_resolver is not None and settings.resolver.zone else self._by_host
+        names.seconds = settings.timeouts.lookup
+        return names
 
     def _context_of(self, chosen: Chosen) -> Context:
         found = chosen.configuration
@@ -242,7 +244,7 @@ class Worker:
             # What was asked of the old one is still answered; what it remembers counts no more.
             self._checks = self._checks_of(chosen.configuration)
         self._know(self._network)
-        self._runner.lookups.seconds = settings.timeouts.lookup
+        self._runner.lookups = self._names(settings)
         self._runner.adopt(self._context, self._limits(settings), self._checks, IdentClient(settings.timeouts.ident))
         self._journal.choose(settings.log.classes)
         return self._recheck() if recheck else 0

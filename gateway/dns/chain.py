@@ -17,8 +17,8 @@ ALIAS_TTL = 60
 """Seconds, of the alias that a name of one label is."""
 
 
-def alias(name: bytes, target: bytes) -> Answer:
-    """That ``name`` is another name of ``target``; it is kept by nobody here."""
+def alias(target: bytes) -> Answer:
+    """That the name of the question is another name of ``target``; it is kept by nobody here."""
     record = b"\xc0\x0c" + _U16(CNAME) + _U16(IN) + ALIAS_TTL.to_bytes(4, "big") + _U16(len(target)) + target
     return Answer(NOERROR, 1, 0, record, (6,), 0, origin="[resolver] domain", target=target)
 

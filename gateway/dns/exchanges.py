@@ -49,8 +49,8 @@ Outcome = Answer | Failure
 class Flight:
     """One question on its way; the token of the outside."""
 
-    __slots__ = ("asked_at", "cases", "deadline", "edns", "failure", "give_up_at", "health", "is_stream", "key", "link",
-                 "is_probe", "name", "over", "rounds", "sent", "serial", "serving", "tried", "type", "variant",
+    __slots__ = ("asked_at", "cases", "deadline", "edns", "failure", "give_up_at", "health", "is_probe", "is_stream",
+                 "key", "link", "name", "over", "rounds", "sent", "serial", "serving", "tried", "type", "variant",
                  "waiters", "way", "words", "wrong")  # fmt: skip
 
     def __init__(self, serving: Serving, key: bytes, words: tuple[EgressWord, ...], now: float) -> None:
@@ -85,7 +85,7 @@ class Flight:
     @property
     def server(self) -> str:
         """Who was asked last."""
-        return "" if self.health is None else str(self.health.server)
+        return "" if self.health is None else self.health.text
 
 
 Landed = Callable[[Any, Flight, Outcome, float], None]
@@ -246,7 +246,7 @@ class Exchanges:
     def _server_failed(self, flight: Flight, why: str, now: float) -> None:
         health = flight.health
         if health is not None and flight.serving.servers.failed(health, why, now, flight.asked_at):
-            self._events.trouble(f"zone {flight.serving.zone.text}: name server {health.server} is down: {why}")
+            self._events.trouble(f"zone {flight.serving.zone.text}: name server {health.text} is down: {why}")
 
     # What comes back
 
@@ -265,7 +265,7 @@ class Exchanges:
                 self._attempt(flight, now)
             return True
         if flight.serving.servers.answered(health, now - flight.asked_at, now):
-            self._events.line(f"zone {flight.serving.zone.text}: name server {health.server} is up")
+            self._events.line(f"zone {flight.serving.zone.text}: name server {health.text} is up")
         if flight.is_probe:
             flight.over = True
             self._outside.release(flight)
@@ -310,7 +310,7 @@ class Exchanges:
     def _accepted(self, flight: Flight, health: Health, reading: Reading, now: float) -> Outcome:
         zone = flight.serving.zone
         answer = reading.answer
-        answer.origin = str(health.server)
+        answer.origin = health.text
         answer.target = reading.target
         if not zone.private and reading.addresses:
             why = self._rebinding(flight, reading)

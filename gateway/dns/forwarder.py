@@ -213,7 +213,8 @@ class Forwarder:
         """As far as what is known leads; then somebody is asked."""
         while len(pursuit.chain) <= MAX_CHAIN:
             zone = pursuit.zone = pursuit.view.zone_of(pursuit.name)
-            pursuit.note(f"{text_name(pursuit.name)} is in zone {zone.text}")
+            if pursuit.steps is not None:  # such texts cost what a question can be spared
+                pursuit.note(f"{text_name(pursuit.name)} is in zone {zone.text}")
             entered = self._barred(pursuit, zone)
             if entered is not None:
                 self._fail(pursuit, entered, now)
@@ -259,7 +260,8 @@ class Forwarder:
         self.counts.hits += 1
         serving.hits += 1
         pursuit.cache = "hit"
-        pursuit.note(f"in the cache: {int(answer.expires - now)} s left, by {answer.origin}")
+        if pursuit.steps is not None:
+            pursuit.note(f"in the cache: {int(answer.expires - now)} s left, by {answer.origin}")
         if now >= answer.refresh_at:
             self._refresh(serving, pursuit.key, answer, now)
         return answer
@@ -272,7 +274,7 @@ class Forwarder:
             pursuit.note("a name of one label, and [resolver] domain is empty: it does not exist")
             return Answer(NXDOMAIN, 0, 0, b"", (), 0)
         pursuit.zone = None  # the alias is the gateway's own
-        return alias(name, name[:-1] + domain)
+        return alias(name[:-1] + domain)
 
     def _forward(self, pursuit: Pursuit, serving: Serving, now: float) -> None:
         """Ask the zone's name servers, or wait with those who ask them already."""
@@ -299,7 +301,8 @@ class Forwarder:
             self.counts.forwarded += 1
             self.exchanges.begin(serving, pursuit.key, now, pursuit, pursuit.words)
         elif self._is_loop(flight, client):
-            text = f"a loop of forwarders: {text_name(pursuit.name)} comes back from {flight.server}, which is asked for it"
+            name = text_name(pursuit.name)
+            text = f"a loop of forwarders: {name} comes back from {flight.server}, which is asked for it"
             self._events.trouble(text)
             self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
         else:
@@ -318,13 +321,22 @@ class Forwarder:
             pursuit.note(f"no answer: {outcome.text}")
             self._fail(pursuit, outcome, now)
             return
-        by = f" by {flight.way}" if flight.way else ""
-        pursuit.note(f"{flight.server} answered{by}")
+        if pursuit.steps is not None:
+            pursuit.note(f"{flight.server} answered{flight.way and f' by {flight.way}'}")
         if outcome.target is not None:
             pursuit.follow(outcome, outcome.target)
-            self._pursue(pursuit, now)
+            self._go_on(pursuit, now)
         else:
             self._finish(pursuit, outcome, now)
+
+    def _go_on(self, pursuit: Pursuit, now: float) -> None:
+        """From where an answer leads: in the zones of now, as those of its beginning may be gone."""
+        if pursuit.client is not None:
+            pursuit.view = pursuit.client.view
+        if pursuit.view in self.zones.views:
+            self._pursue(pursuit, now)
+        else:
+            self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, "the settings have changed meanwhile; ask again"), now)
 
     def _remember(self, flight: Flight, outcome: Failure, now: float) -> None:
         if flight.serving.servers.is_dead():
@@ -351,7 +363,9 @@ class Forwarder:
         self._over(pursuit)
         if pursuit.chain:
             answer = spliced(pursuit.query.name, pursuit.query.type, pursuit.chain, pursuit.name, answer, now)
-        self._give(pursuit.data, pursuit.query, pursuit.view, answer, pursuit.asker, now)
+        # What was just asked for gets hot with the next one who asks, if there is one.
+        data = pursuit.data if pursuit.cache == "hit" or pursuit.chain else b""
+        self._give(data, pursuit.query, pursuit.view, answer, pursuit.asker, now)
         if self._record is not None and (self._log_all or answer.rcode not in (NOERROR, NXDOMAIN)):
             self._record(pursuit, answer.rcode, "", now)
 
@@ -384,7 +398,8 @@ class Forwarder:
         zone = pursuit.zone
         if zone is None or not zone.stale or pursuit.chain:
             return False
-        answer = self._servings[zone].cache.stale(pursuit.key, now)
+        serving = self._servings.get(zone)  # none, if the zone is another one since a reload
+        answer = None if serving is None else serving.cache.stale(pursuit.key, now)
         if answer is None or answer.target is not None:
             return False
         self._over(pursuit)

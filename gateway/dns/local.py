@@ -161,7 +161,8 @@ def _rdata(kind: int, data: str, zone: bytes) -> bytes:
         rdata = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.RdataType(kind), data, origin, relativize=False)
         wire = rdata.to_wire(origin=origin)
     except (dns.exception.DNSException, ValueError) as error:
-        raise BadRecord(f"{quoted(data)} is no data of type {type_text(kind)}: {error}") from None
+        reason = str(error).rstrip(".")
+        raise BadRecord(f"{quoted(data)} is no data of type {type_text(kind)}: {reason}") from None
     # The target of an alias is looked up as it stands.
     return (wire or b"").lower() if kind == CNAME else (wire or b"")
 

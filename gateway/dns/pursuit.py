@@ -62,7 +62,8 @@ class Pursuit:
     def follow(self, answer: Answer, target: bytes) -> None:
         """The answer is an alias: look for its target."""
         self.chain.append(Link(self.name, answer, self.zone))
-        self.note(f"{text_name(self.name)} is an alias of {text_name(target)}")
+        if self.steps is not None:
+            self.note(f"{text_name(self.name)} is an alias of {text_name(target)}")
         self.name = target
         self.key = key_of(target, self.query.type, self.query.key[-1])
 

@@ -54,10 +54,12 @@ class Health:
     """What is known of one server. `Servers` changes it, but for `plain_until` and `queries`."""
 
     __slots__ = ("answered", "cause", "deviation", "failed", "failures", "heard_at", "is_down", "learn_at",
-                 "plain_until", "probe_at", "queries", "server", "since", "srtt")  # fmt: skip
+                 "plain_until", "probe_at", "queries", "server", "since", "srtt", "text")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        #: its own words
+        self.text = str(server)
         #: smoothed round trip and its mean deviation in seconds (RFC 6298); None: it was never heard
         self.srtt: float | None = None
         self.deviation = 0.0

@@ -109,7 +109,7 @@ def read_zone(number: int, settings: Settings, files: Files, complaints: Complai
     hosts = tuple(records.hosts(zone.hosts)) if zone.hosts else ()
     rows = (*records.inline(zone.records), *(row for row in hosts if row.type != PTR))
     pointers = tuple(row for row in hosts if row.type == PTR)
-    ways = zone_ways(settings, zone)
+    ways = zone_ways(settings, zone) if zone.servers else ()
     return Written(number, zone, name, extent, tuple(_servers(zone, files)), ways, rows, pointers)
 
 
@@ -149,7 +149,7 @@ class _Records:
             if self._extent.covers(row.name):
                 yield row
             else:
-                self._complaints.of_record(key, text, self._outside(text_name(row.name)))
+                self._complaints.of_record(key, text, self._outside(text_name(row.name).removesuffix(".")))
 
     def hosts(self, path: str) -> Iterator[Row]:
         for line in self._files.hosts[path]:

@@ -280,6 +280,8 @@ class TcpServer:
         self.asked = asked
         self.tell = tell
         self.limits = limits
+        #: connections that were served
+        self.seen = 0
         #: connections that were closed at once: strangers, and those above a client's number
         self.strangers = self.excess = 0
         #: connections that were closed for a newer one, and for their slowness
@@ -294,6 +296,11 @@ class TcpServer:
     def __len__(self) -> int:
         """Connections that are open."""
         return len(self._connections)
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses have connections."""
+        return len(self._of_client)
 
     def listen(self, sock: socket.socket) -> None:
         """Accept clients by this socket of `gateway.net.sockets.listening`; it stays its owner's to close."""
@@ -342,6 +349,7 @@ class TcpServer:
             self.excess += 1
             sock.close()
         else:
+            self.seen += 1
             self._of_client[packed] += 1
             connection = Connection(self, sock, packed, now)
             self._connections[connection] = None

@@ -380,10 +380,12 @@ class Streams:
         Servers that close after some answers are asked for the rest on the next connection, and so on: each one answers
         something.
         """
-        if exchange.lost and not was_of_use:
-            self.fail(exchange, why)
-        elif exchange.is_wanted:
-            exchange.lost = exchange.lost or not was_of_use
+        if not was_of_use:
+            if exchange.lost:
+                self.fail(exchange, why)
+                return
+            exchange.lost = True
+        if exchange.is_wanted:
             self._place(exchange)
 
     def withdraw(self, line: Line) -> None:

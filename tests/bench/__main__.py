@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: our sockd beside microsocks and danted, on this machine, in this hour.
+"""``python -m tests.bench``: our daemon beside its peers, on this machine, in this hour.
 
 Figures of different machines or days say little about each other; so everything is run side by side, in rounds that
 alternate between the contestants, and what is judged are the ratios. All traffic is on loopback.
@@ -7,75 +7,42 @@ alternate between the contestants, and what is judged are the ratios. All traffi
 import argparse
 import contextlib
 import json
-import resource
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, Generic, NamedTuple, NoReturn
 
-from tests.bench import load, machine, measures, needs, report, servers
+from tests.bench import machine, needs, report
 from tests.bench.errors import BenchError
-from tests.bench.measures import MEASURES, Bench, Measure, Sample
-from tests.bench.report import NO_PROXY, Contestant, Goal, Record, Report, Series
-from tests.bench.servers import PEERS, Peer, Running
+from tests.bench.forwarders import FORWARDERS
+from tests.bench.proxies import PROXIES
+from tests.bench.report import NO_PROXY, OURS, Contestant, Record, Report, Series
+from tests.bench.sample import Bench, Measure, Sample, attempt
+from tests.bench.servers import Peer, Running
+from tests.bench.subject import Scale, Subject, Variants
 
-RULE_COUNTS = (10, 1_000, 10_000)
+SUBJECTS: tuple[Subject[Any], ...] = (PROXIES, FORWARDERS)
 
-NAMES = (NO_PROXY, *(peer.name for peer in PEERS))
 
-#: measures, and the comparisons of our own variants
-PARTS = (*(measure.name for measure in MEASURES), "rules", "routes")
+def _once(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+NAMES = _once(name for subject in SUBJECTS for name in subject.names)
+
+PARTS = _once(part for subject in SUBJECTS for part in subject.parts)
 
 
 class Options(NamedTuple):
     """The command line, understood."""
 
-    names: tuple[str, ...]
-    parts: tuple[str, ...]
-    rounds: int
-    seconds: float
-    sessions: int
+    subjects: tuple[Subject[Any], ...]
+    scale: Scale
     patience: float
     json: Path | None
-
-    @property
-    def peers(self) -> tuple[Peer, ...]:
-        return tuple(peer for peer in PEERS if peer.name in self.names)
-
-    @property
-    def measures(self) -> tuple[Measure, ...]:
-        return tuple(measure for measure in MEASURES if measure.name in self.parts)
-
-    @property
-    def variants(self) -> tuple["Variants", ...]:
-        return tuple(found for found in VARIANTS if found.key in self.parts and report.OURS in self.names)
-
-
-class Variants(NamedTuple):
-    """Variants of our own daemon that are compared; the fields that `report.Series` has too are told there."""
-
-    key: str
-    unit: str
-    peers: Mapping[str, Peer]
-    goals: tuple[Goal, ...] = ()
-
-
-VARIANTS = (
-    Variants(
-        "rules",
-        "rules",
-        {f"{count:,}": servers.sockd(count, f"sockd with {count:,} rules") for count in RULE_COUNTS},
-        report.RULE_GOALS,
-    ),
-    Variants(
-        "routes",
-        "sockd.route",
-        {"without": servers.sockd(10), "with": servers.sockd(10, "sockd with sockd.route", routed=True)},
-    ),
-)
 
 
 def _chosen(text: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -105,42 +72,34 @@ def _above_zero(text: str) -> float:
 def _options(words: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     add = parser.add_argument
+    keys = [subject.key for subject in SUBJECTS]
+    add("what", nargs="*", choices=[[], *keys], metavar="WHAT", help=f"some of: {', '.join(keys)} (all)")
     add("--only", type=_names, default=NAMES, metavar="NAMES", help=f"some of: {', '.join(NAMES)}")
     add("--measures", type=_parts, default=PARTS, metavar="NAMES", help=f"some of: {', '.join(PARTS)}")
     add("--rounds", type=int, help="how often each is measured (5)")
     add("--seconds", type=_above_zero, help="of one run (2)")
     add("--sessions", type=int, help="idle sessions (4000)")
+    add("--names", type=int, help="different names in a cache (100000)")
     add("--patience", type=float, help="seconds, over all, for the repetition of runs that others disturbed (120)")
     add("--quick", action="store_true", help="1 round, 0.3 seconds, 500 sessions: shows that it works, not how fast")
     add("--json", type=Path, metavar="FILE", help="write everything there too")
     found = parser.parse_args(words)
-    rounds, seconds, sessions, patience = (1, 0.3, 500, 0.0) if found.quick else (5, 2.0, 4000, 120.0)
+    found.what = found.what or keys
+    default = Scale(1, 0.3, 500, 5_000) if found.quick else Scale(5, 2.0, 4000, 100_000)
+    given = {key: value for key in Scale._fields if (value := getattr(found, key)) is not None}
+    patience = 0.0 if found.quick else 120.0
+    chosen = (subject.narrowed(found.only, found.measures, OURS) for subject in SUBJECTS if subject.key in found.what)
     options = Options(
-        names=found.only,
-        parts=found.measures,
-        rounds=rounds if found.rounds is None else found.rounds,
-        seconds=found.seconds or seconds,
-        sessions=sessions if found.sessions is None else found.sessions,
+        subjects=tuple(subject for subject in chosen if not subject.is_empty),
+        scale=default._replace(**given),
         patience=patience if found.patience is None else found.patience,
         json=found.json,
     )
-    if options.rounds < 1 or options.sessions < 1:
-        parser.error("--rounds and --sessions count from 1")
+    if min(options.scale) <= 0:
+        parser.error("--rounds, --sessions and --names count from 1")
+    if not options.subjects:
+        parser.error("nothing is left to be measured")
     return options
-
-
-def _raise_limits(sessions: int) -> None:
-    """Let our children have the descriptors that the idle sessions take: two each in a proxy, and pipes beside them."""
-    wanted = 4 * sessions + 1000
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-        except (ValueError, OSError) as error:
-            raise BenchError(
-                f"{sessions} idle sessions need {wanted} open files, the limit is {hard}: "
-                f"raise it (ulimit -n, as root), or take fewer --sessions"
-            ) from error
 
 
 def _rotated(names: Sequence[str], by: int) -> list[str]:
@@ -149,11 +108,12 @@ def _rotated(names: Sequence[str], by: int) -> list[str]:
     return [*names[by:], *names[:by]]
 
 
-class _Session:
-    """One run of the whole benchmark: keeps the folder, the load and what was recorded."""
+class _Session(Generic[Bench]):
+    """One run of all measures of a subject: keeps the folder, the load and what was recorded."""
 
-    def __init__(self, bench: Bench, folder: Path, options: Options) -> None:
-        self._bench, self._folder, self._options = bench, folder, options
+    def __init__(self, subject: Subject[Bench], bench: Bench, folder: Path, options: Options) -> None:
+        self._subject, self._bench, self._folder = subject, bench, folder
+        self._rounds = options.scale.rounds
         self._folders = 0
         self._patience = options.patience
         self.records: list[Record] = []
@@ -167,26 +127,26 @@ class _Session:
         self._folders += 1
         try:
             server = stack.enter_context(Running(peer, self._folder / f"{self._folders}"))
-            measures.warm(self._bench, server)
+            self._subject.warm(self._bench, server)
         except BenchError as error:
             self.left_out[peer.name] = str(error)
             return None
         return server
 
-    def _sample(self, measure: Measure, server: Running | None) -> Sample:
+    def _sample(self, measure: Measure[Bench], server: Running | None) -> Sample:
         """One run; repeated when it was disturbed, as long as our patience lasts, of which the quietest counts.
 
         This selects by what others did, never by the outcome, so it favours nobody; and a failure always counts.
         """
-        best = measures.attempt(measure, self._bench, server)
+        best = attempt(measure, self._bench, server)
         while best.foreign > machine.BUSY_LIMIT and not best.failures and self._patience > 0:
             began = time.monotonic()
-            again = measures.attempt(measure, self._bench, server)
+            again = attempt(measure, self._bench, server)
             best = again if again.failures else min(best, again, key=lambda sample: sample.foreign)
             self._patience -= time.monotonic() - began
         return best
 
-    def _measure_fresh(self, number: int, measure: Measure, peer: Peer) -> None:
+    def _measure_fresh(self, number: int, measure: Measure[Bench], peer: Peer) -> None:
         with contextlib.ExitStack() as stack:
             server = self._start(stack, peer)
             if server is not None:
@@ -196,39 +156,40 @@ class _Session:
     def _measure_loaded(self, number: int, order: Sequence[str]) -> None:
         """Servers stand side by side, and each in turn gets the load; a server without load takes no CPU time."""
         with contextlib.ExitStack() as stack:
-            running = {peer.name: self._start(stack, peer) for peer in self._options.peers}
-            for measure in self._options.measures:
+            running = {peer.name: self._start(stack, peer) for peer in self._subject.peers}
+            for measure in self._subject.measures:
                 for name in order:
                     if not measure.fresh and (name == NO_PROXY or running[name] is not None):
                         sample = self._sample(measure, running.get(name))
                         self.records.append(Record(number, name, measure.name, sample))
 
     def rounds(self) -> None:
-        for number in range(1, self._options.rounds + 1):
-            print(f"round {number} of {self._options.rounds}", file=sys.stderr, flush=True)
-            order = _rotated(self._options.names, number)
-            if any(not measure.fresh for measure in self._options.measures):
+        for number in range(1, self._rounds + 1):
+            print(f"{self._subject.key}: round {number} of {self._rounds}", file=sys.stderr, flush=True)
+            order = _rotated(self._subject.names, number)
+            if any(not measure.fresh for measure in self._subject.measures):
                 self._measure_loaded(number, order)
-            for measure in self._options.measures:
-                for peer in self._options.peers if measure.fresh else ():
+            for measure in self._subject.measures:
+                for peer in self._subject.peers if measure.fresh else ():
                     self._measure_fresh(number, measure, peer)
 
-    def compare(self, variants: Variants) -> None:
+    def compare(self, variants: Variants[Bench]) -> None:
         """Variants against each other: differences of 5 % matter, so twice the rounds, each a few seconds apart."""
         print(f"comparison: {variants.key}", file=sys.stderr, flush=True)
-        measure = Measure("conn", measures.connections)
         records: list[Record] = []
         with contextlib.ExitStack() as stack:
             running = {name: self._start(stack, peer) for name, peer in variants.peers.items()}
             names = [name for name, server in running.items() if server is not None]
-            for number in range(1, 2 * self._options.rounds + 1) if names else ():
+            for number in range(1, 2 * self._rounds + 1) if names else ():
                 for name in _rotated(names, number):
-                    records.append(Record(number, name, variants.key, self._sample(measure, running[name])))
-        self.series.append(Series(variants.key, variants.unit, tuple(variants.peers), tuple(records), variants.goals))
+                    records.append(Record(number, name, variants.key, self._sample(variants.measure, running[name])))
+        self.series.append(
+            Series(variants.key, variants.unit, tuple(variants.peers), tuple(records), variants.goals, variants.figures)
+        )
 
 
-def _contestant(name: str, left_out: dict[str, str]) -> Contestant:
-    for peer in PEERS:
+def _contestant(name: str, peers: Sequence[Peer], left_out: dict[str, str]) -> Contestant:
+    for peer in peers:
         if peer.name == name:
             try:
                 return Contestant(name, peer.version(), peer.settings)
@@ -237,46 +198,43 @@ def _contestant(name: str, left_out: dict[str, str]) -> Contestant:
     return Contestant(name, "", "")
 
 
-def _conditions(options: Options) -> str:
-    rounds = f"{options.rounds} rounds" if options.rounds > 1 else "1 round"
-    return (
-        f"conditions: {rounds} in turn, {options.seconds:g} s a run, loopback, "
-        f"SOCKS5 CONNECT by IPv4 address; {measures.CONNECTING} connecting at once; 1 GB = 10^9 bytes; "
-        f"memory: PSS at {options.sessions:,} sessions"
-    )
+def _conditions(subject: Subject[Bench], scale: Scale) -> str:
+    rounds = f"{scale.rounds} rounds" if scale.rounds > 1 else "1 round"
+    return f"conditions: {rounds} in turn, {scale.seconds:g} s a run, loopback, {subject.conditions(scale)}"
 
 
-def _warning(options: Options, found: machine.Machine) -> str:
+def _warning(scale: Scale, found: machine.Machine) -> str:
     reasons = []
     if found.is_busy:
         reasons.append("the machine is busy: figures are lower and ranges wider than they should be")
-    if options.seconds < 1 or options.rounds < 3:
+    if scale.seconds < 1 or scale.rounds < 3:
         reasons.append("short runs: this shows that the benchmark works, not how fast anything is")
     return "; ".join(reasons)
 
 
-def _bench(options: Options) -> Report:
-    needs.ensure(["cc", *(peer.program for peer in options.peers if peer.program)])
-    _raise_limits(options.sessions)
+def _bench(subject: Subject[Bench], options: Options) -> Report:
+    scale = options.scale
+    needs.ensure([*subject.programs, *(peer.program for peer in subject.peers if peer.program)])
     found = machine.look()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # servers that give up root must still reach their files
-        program = load.build(folder)
-        with load.Target(program) as target:
-            session = _Session(Bench(program, target, options.seconds, options.sessions), folder, options)
-            contestants = tuple(_contestant(name, session.left_out) for name in options.names)
+        with subject.open(folder, scale) as bench:
+            session = _Session(subject, bench, folder, options)
+            contestants = tuple(_contestant(name, subject.peers, session.left_out) for name in subject.names)
             session.rounds()
-            for variants in options.variants if report.OURS not in session.left_out else ():
+            for variants in subject.variants if OURS not in session.left_out else ():
                 session.compare(variants)
     return Report(
         machine=str(found),
-        warning=_warning(options, found),
-        conditions=_conditions(options),
+        warning=_warning(scale, found),
+        conditions=_conditions(subject, scale),
         contestants=tuple(entry for entry in contestants if entry.name not in session.left_out),
         records=tuple(session.records),
         series=tuple(session.series),
         left_out=tuple(f"{name}: {reason}" for name, reason in session.left_out.items()),
+        figures=subject.figures,
+        goals=subject.goals,
     )
 
 
@@ -289,18 +247,21 @@ def main(words: Sequence[str]) -> int:
     """0: measured; 1: measured, but with failures or with a contestant left out; 2: could not measure."""
     options = _options(words)
     signal.signal(signal.SIGTERM, _terminated)
+    done: dict[str, Report] = {}
     try:
-        done = _bench(options)
-        print(report.table(done))
+        for subject in options.subjects:
+            done[subject.key] = _bench(subject, options)
+            print(report.table(done[subject.key]), flush=True)
         if options.json is not None:
-            options.json.write_text(json.dumps(report.as_json(done), indent=1) + "\n")
+            everything = {key: report.as_json(found) for key, found in done.items()}
+            options.json.write_text(json.dumps(everything, indent=1) + "\n")
     except (BenchError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return 130
-    return 1 if done.left_out or report.failing(done) else 0
+    return 1 if any(found.left_out or report.failing(found) for found in done.values()) else 0
 
 
 if __name__ == "__main__":

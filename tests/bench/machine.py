@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,16 @@ def busy_share(seconds: float) -> float:
     return (after.busy - before.busy) / max(after.total - before.total, 1 / TICKS)
 
 
+def cores() -> list[int]:
+    """The numbers of the cores that we may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def on_cores(numbers: Iterable[int], command: list[str]) -> list[str]:
+    """The command that runs this one on these cores only (taskset(1)); it becomes it, with the same process id."""
+    return ["taskset", "--cpu-list", ",".join(map(str, numbers)), *command]
+
+
 class Machine(NamedTuple):
     """The machine before the first measure."""
 
@@ -64,7 +75,7 @@ def look() -> Machine:
     """Look at the machine; takes half a second."""
     return Machine(
         processor=_field("/proc/cpuinfo", "model name") or platform.machine(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=len(cores()),
         memory_gib=int((_field("/proc/meminfo", "MemTotal") or "0").split()[0]) / 2**20,
         kernel=platform.release(),
         load_average=os.getloadavg()[0],

@@ -15,6 +15,10 @@ PACKAGES = {
     "cc": ("gcc", "libc6-dev"),
     "microsocks": ("microsocks",),
     "danted": ("dante-server",),
+    "dnsperf": ("dnsperf",),
+    "dnsmasq": ("dnsmasq-base",),
+    "unbound": ("unbound",),
+    "nsd": ("nsd",),
 }
 
 #: daemons live in sbin, which is not in the PATH of an ordinary user

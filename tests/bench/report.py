@@ -111,8 +111,8 @@ DNS_GOALS = (
     Goal(figures.DNS_MEMORY, "unbound", 1.5),
 )
 
-#: for two workers against one
-WORKER_GOALS = (Goal(figures.DNS_CORE, ITSELF, 1.6),)
+#: for two processes against one
+PROCESS_GOALS = (Goal(figures.DNS_CORE, ITSELF, 1.6),)
 
 #: for the largest number of rules against the smallest
 RULE_GOALS = (

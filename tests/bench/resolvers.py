@@ -16,6 +16,9 @@ ZONE = "bench.test"
 CACHE = 200_000
 """Answers that each of them may keep."""
 
+_UPSTREAM = 21053
+"""The port of the name server: fixed, so that the others can be told before it runs."""
+
 _WAITING = 1_000
 """Queries that may wait for the name server; dnsmasq would refuse more than 150."""
 
@@ -89,7 +92,7 @@ def _nsd_version() -> str:
     return first_line([installed("nsd"), "-v"])
 
 
-NAME_SERVER = Peer("nsd", "nsd", "authoritative for every name of the zone", _nsd_version, _nsd, answers)
+NAME_SERVER = Peer("nsd", "nsd", "authoritative for every name of the zone", _nsd_version, _nsd, answers, _UPSTREAM)
 
 
 # ------------------------------------------------------------------------------------------------------------- dnsmasq
@@ -99,21 +102,15 @@ def _dnsmasq_version() -> str:
     return first_line([installed("dnsmasq"), "--version"]).partition("  ")[0]  # the copyright stands behind
 
 
-def dnsmasq(upstream: int) -> Peer:
-    """It forwards to this port."""
-
-    def prepare(site: Site) -> list[str]:
-        command = [
-            *(installed("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file="),
-            *(f"--listen-address={HOST}", "--bind-interfaces", f"--port={site.port}"),
-            *("--no-resolv", "--no-hosts", "--log-facility=-", f"--server=/{ZONE}/{HOST}#{upstream}"),
-            *(f"--cache-size={CACHE}", f"--dns-forward-max={_WAITING}"),
-            *(["--user=root"] if os.geteuid() == 0 else []),
-        ]
-        return on_cores(server_cores(), command)
-
-    settings = f"cache of {CACHE:,} names, {_WAITING:,} waiting"
-    return Peer("dnsmasq", "dnsmasq", settings, _dnsmasq_version, prepare, answers)
+def _dnsmasq(site: Site) -> list[str]:
+    command = [
+        *(installed("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file="),
+        *(f"--listen-address={HOST}", "--bind-interfaces", f"--port={site.port}"),
+        *("--no-resolv", "--no-hosts", "--log-facility=-", f"--server=/{ZONE}/{HOST}#{_UPSTREAM}"),
+        *(f"--cache-size={CACHE}", f"--dns-forward-max={_WAITING}"),
+        *(["--user=root"] if os.geteuid() == 0 else []),
+    ]
+    return on_cores(server_cores(), command)
 
 
 # ------------------------------------------------------------------------------------------------------------- unbound
@@ -147,18 +144,10 @@ def _unbound_version() -> str:
     return "unbound " + first_line([installed("unbound"), "-V"]).removeprefix("Version ")
 
 
-def unbound(upstream: int) -> Peer:
-    """It forwards to this port."""
-
-    def prepare(site: Site) -> list[str]:
-        conf = site.folder / "unbound.conf"
-        conf.write_text(
-            _UNBOUND_CONF.format(host=HOST, port=site.port, folder=site.folder, zone=ZONE, upstream=upstream)
-        )
-        return on_cores(server_cores(), [installed("unbound"), "-d", "-c", str(conf)])
-
-    settings = "one thread, iterator without validator, caches of 256 MB each"
-    return Peer("unbound", "unbound", settings, _unbound_version, prepare, answers)
+def _unbound(site: Site) -> list[str]:
+    conf = site.folder / "unbound.conf"
+    conf.write_text(_UNBOUND_CONF.format(host=HOST, port=site.port, folder=site.folder, zone=ZONE, upstream=_UPSTREAM))
+    return on_cores(server_cores(), [installed("unbound"), "-d", "-c", str(conf)])
 
 
 # --------------------------------------------------------------------------------------------------------------- sockd
@@ -206,8 +195,8 @@ def _proxy_port() -> int:
     return port
 
 
-def sockd(upstream: int, workers: int = 1, name: str = "sockd") -> Peer:
-    """Our daemon, with so many processes that answer; it forwards to this port."""
+def sockd(workers: int = 1, name: str = "sockd") -> Peer:
+    """Our daemon, with so many processes that answer."""
 
     def prepare(site: Site) -> list[str]:
         toml = site.folder / "gateway.toml"
@@ -219,11 +208,33 @@ def sockd(upstream: int, workers: int = 1, name: str = "sockd") -> Peer:
                 workers=workers,
                 cache=CACHE,
                 zone=ZONE,
-                upstream=upstream,
+                upstream=_UPSTREAM,
             )
         )
         (site.folder / "sockd.conf").write_text("permit 127.0.0.0 255.0.0.0 127.0.0.0 255.0.0.0\n")
         return on_cores(server_cores(workers), [sockd_program(), "-d", "-f", str(toml)])
 
-    settings = f"{workers} resolver process{'es' if workers > 1 else ''}, {CACHE:,} names each, failures are logged"
+    settings = f"{workers} resolver process{'es' if workers > 1 else ''}, {CACHE:,} answers, failures are logged"
     return Peer(name, None, settings, sockd_version, prepare, answers)
+
+
+PEERS = (
+    Peer(
+        "dnsmasq",
+        "dnsmasq",
+        f"cache of {CACHE:,} names, {_WAITING:,} queries may wait",
+        _dnsmasq_version,
+        _dnsmasq,
+        answers,
+    ),
+    Peer(
+        "unbound",
+        "unbound",
+        "one thread, iterator without validator, caches of 256 MB each",
+        _unbound_version,
+        _unbound,
+        answers,
+    ),
+    sockd(),
+)
+"""In the order of the table's columns."""

@@ -48,6 +48,8 @@ class Peer(NamedTuple):
     prepare: Callable[[Site], list[str]]
     #: whether it does its work on this port: more than that it listens
     serves: Callable[[int], bool]
+    #: its own port; 0: any that is free
+    port: int = 0
 
 
 def first_line(command: list[str]) -> str:
@@ -215,7 +217,14 @@ def sockd(rules: int, name: str = "sockd", routed: bool = False) -> Peer:
 
 
 PEERS = (
-    Peer("microsocks", "microsocks", "as it comes; a line each session into a file", _microsocks_version, _microsocks, _greets),
+    Peer(
+        "microsocks",
+        "microsocks",
+        "as it comes; a line each session into a file",
+        _microsocks_version,
+        _microsocks,
+        _greets,
+    ),
     Peer(
         "danted",
         "danted",
@@ -254,7 +263,7 @@ class Running:
         folder.mkdir(parents=True)
         self.name = peer.name
         self._serves = peer.serves
-        self.port = _free_port()
+        self.port = peer.port or _free_port()
         self._output = folder / "output"
         command = peer.prepare(Site(folder, self.port))
         with self._output.open("wb") as output:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.bench import figures, report
 from tests.bench.figures import FIGURES, Figure
-from tests.bench.sample import Sample
 from tests.bench.report import NO_PROXY, OURS, RULE_GOALS, Contestant, Record, Report, Series, Spread
+from tests.bench.sample import Sample
 
 
 def records(name: str, figure: Figure, *values: float) -> tuple[Record, ...]:
@@ -24,6 +24,7 @@ def whole(*parts: tuple[Record, ...], rules: tuple[Record, ...] = ()) -> Report:
         records=sum(parts, ()),
         series=(Series("rules", "rules", ("10", "1,000", "10,000"), rules, RULE_GOALS),),
         left_out=(),
+        goals=report.GOALS,
     )
 
 

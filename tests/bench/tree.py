@@ -1,7 +1,7 @@
 """CPU time and memory of a process with all its descendants, from /proc.
 
 Servers fork (danted a process for some sessions, our daemon a worker a core), and some of the forked end while they are
-measured; both functions here count a whole tree so that none of that is lost.
+measured; the functions here count a whole tree so that none of that is lost.
 """
 
 from collections.abc import Iterator
@@ -57,6 +57,11 @@ def cpu_seconds(root: int) -> float:
     Ended threads are in their process's own time, ended children in the time of the parent that waited for them.
     """
     return sum(process.cpu for process in _members(root)) / TICKS
+
+
+def process_seconds(root: int) -> dict[int, float]:
+    """CPU time so far of each process of the tree of ``root``, by its number."""
+    return {process.pid: process.cpu / TICKS for process in _members(root)}
 
 
 def memory_kb(root: int) -> float:

@@ -18,7 +18,7 @@ import pytest
 from tests.support.lab.servers import name_server, needs_lab
 from tests.support.lab.topology import NameServer
 from tests.support.netns import Namespace, namespace
-from tests.support.resolvers import DNSMASQ, RESOLVERS
+from tests.support.resolvers import DNSMASQ, LOOPBACK, RESOLVERS
 from tests.support.signedzone import WEB, missing, signed_world
 
 DNSVIZ = shutil.which("dnsviz") or "dnsviz"
@@ -116,7 +116,7 @@ def validators(
         pytest.skip("needs dnsmasq: apt-get install dnsmasq-base")
     space, folder = served
     with contextlib.ExitStack() as stack:
-        resolver = RESOLVERS[request.param](space, tmp_path_factory.mktemp(request.param), SERVER)
+        resolver = RESOLVERS[request.param](space, tmp_path_factory.mktemp(request.param), SERVER, LOOPBACK)
         address = stack.enter_context(resolver)
         yield Validators(space, address, folder / "anchors.delv", folder / "anchors.zone")
 

@@ -28,7 +28,7 @@ PROGRAM = str(Path(sys.executable).parent / "sockd")
 LOOPBACK = "permit 127.0.0.0 255.0.0.0 127.0.0.0 255.0.0.0\n"
 """The rule of most tests: loopback may go to loopback, named, since a line for everywhere does not reach it."""
 
-_READY = re.compile(r"^sockd: ready -- (?P<endpoints>.+), \d+ workers?, \d+ rules?$", re.MULTILINE)
+_READY = re.compile(r"^sockd: ready -- (?P<endpoints>.+), \d+ workers?, \d+ rules?(?:; names on .+)?$", re.MULTILINE)
 Toml = Mapping[str, Mapping[str, object]]
 
 
@@ -215,11 +215,20 @@ def write_files(
 
 
 def _toml(tables: Toml) -> str:
-    """TOML of plain tables; a JSON string, number or list is written as TOML writes it."""
+    """TOML of plain tables, whose values may be lists of tables."""
     return "".join(
-        f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        f"[{section}]\n" + "".join(f"{key} = {_toml_value(value)}\n" for key, value in values.items())
         for section, values in tables.items()
     )
+
+
+def _toml_value(value: object) -> str:
+    """A string, number or list of these is written as JSON writes it; a table on one line is not."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key} = {_toml_value(below)}' for key, below in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value)
 
 
 def password_entry(user: str, secret: str) -> str:

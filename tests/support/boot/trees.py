@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[3]
 TREES = ROOT / "build" / "trees"
 
 _COMMON = ("python3", "iproute2", "netbase", "procps")
-PACKAGES = {"systemd": ("systemd-sysv", *_COMMON), "sysvinit": ("sysvinit-core", "initscripts", *_COMMON)}
+PACKAGES = {
+    "systemd": ("systemd-sysv", "systemd-resolved", *_COMMON),
+    "sysvinit": ("sysvinit-core", "initscripts", *_COMMON),
+}
 """What each kind of machine has beside what every Debian has."""
 
 _OPTIONS = (
@@ -33,6 +36,10 @@ _OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 )
+_HOOKS = {
+    "systemd": ('--customize-hook=chroot "$1" systemctl disable systemd-resolved; rm -f "$1/etc/resolv.conf"',),
+}
+"""What is changed in a new tree: what its packages have put in effect, and only few tests want."""
 _OF_THE_HOST = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
 """How this host reaches its mirror; what it has not set is left alone."""
 
@@ -55,7 +62,8 @@ def missing(*programs: str) -> str:
 def tree(kind: str) -> Path:
     """The folder of such a tree, made if it is not there yet. Skips the test where the mirror can not be reached."""
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    command = ["mmdebstrap", *_OPTIONS, f"--include={','.join(PACKAGES[kind])}", *_settings(), suite]
+    options = (*_OPTIONS, *_HOOKS.get(kind, ()), f"--include={','.join(PACKAGES[kind])}", *_settings())
+    command = ["mmdebstrap", *options, suite]
     sources = _sources(suite)
     key = hashlib.sha256("\0".join([*command, *sources]).encode()).hexdigest()[:12]
     TREES.mkdir(parents=True, exist_ok=True)

@@ -1,3 +1,5 @@
+import java.net.InetAddress;
+import java.net.UnknownHostException;
 import java.util.Hashtable;
 import javax.naming.CommunicationException;
 import javax.naming.Context;
@@ -7,15 +9,36 @@ import javax.naming.ServiceUnavailableException;
 import javax.naming.directory.Attribute;
 import javax.naming.directory.InitialDirContext;
 
-/** Resolve SERVER NAME...: the addresses of each name by Java's own DNS client, that of JNDI, one a line. */
+/**
+ * Resolve SERVER NAME...: lines "NAME ADDRESS" or "NAME error: ..." by Java's own DNS client, that of JNDI;
+ * Resolve system NAME...: the same by InetAddress, as most programs of Java do.
+ */
 public class Resolve {
     public static void main(String[] words) throws NamingException {
+        InitialDirContext dns = words[0].equals("system") ? null : client(words[0]);
+        for (int i = 1; i < words.length; i++) {
+            if (dns == null) {
+                print(words[i]);
+            } else {
+                print(dns, words[i]);
+            }
+        }
+    }
+
+    private static InitialDirContext client(String server) throws NamingException {
         Hashtable<String, String> settings = new Hashtable<>();
         settings.put(Context.INITIAL_CONTEXT_FACTORY, "com.sun.jndi.dns.DnsContextFactory");
-        settings.put(Context.PROVIDER_URL, "dns://" + words[0]);
-        InitialDirContext dns = new InitialDirContext(settings);
-        for (int i = 1; i < words.length; i++) {
-            print(dns, words[i]);
+        settings.put(Context.PROVIDER_URL, "dns://" + server);
+        return new InitialDirContext(settings);
+    }
+
+    private static void print(String name) {
+        try {
+            for (InetAddress address : InetAddress.getAllByName(name)) {
+                System.out.println(name + " " + address.getHostAddress());
+            }
+        } catch (UnknownHostException failed) {
+            System.out.println(name + " error: " + (failed.getMessage().contains("Temporary") ? "again" : "none"));
         }
     }
 
@@ -25,16 +48,16 @@ public class Resolve {
             for (String type : new String[] {"A", "AAAA"}) {
                 Attribute found = dns.getAttributes(name, new String[] {type}).get(type);
                 for (int i = 0; found != null && i < found.size(); i++, some = true) {
-                    System.out.println(found.get(i));
+                    System.out.println(name + " " + found.get(i));
                 }
             }
             if (!some) {
-                System.out.println("error: none");
+                System.out.println(name + " error: none");
             }
         } catch (NameNotFoundException missing) {
-            System.out.println("error: none");
+            System.out.println(name + " error: none");
         } catch (ServiceUnavailableException | CommunicationException failed) {
-            System.out.println("error: again");
+            System.out.println(name + " error: again");
         }
     }
 }

@@ -1,16 +1,15 @@
-/* cares NAME...: the addresses of each name by c-ares, with its own reading of /etc/resolv.conf; all are asked at once. */
+/* cares NAME...: lines "NAME ADDRESS" or "NAME error: ..." by c-ares, which is asked for all names at once. */
 #include <ares.h>
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <sys/select.h>
 
-static void heard(void *unused, int status, int timeouts, struct ares_addrinfo *found)
+static void heard(void *name, int status, int timeouts, struct ares_addrinfo *found)
 {
-    (void)unused;
     (void)timeouts;
     if (status != ARES_SUCCESS) {
-        printf("error: %s\n", status == ARES_ENOTFOUND || status == ARES_ENODATA ? "none" : "again");
+        printf("%s error: %s\n", (const char *)name, status == ARES_ENOTFOUND || status == ARES_ENODATA ? "none" : "again");
         return;
     }
     for (struct ares_addrinfo_node *one = found->nodes; one != NULL; one = one->ai_next) {
@@ -18,7 +17,7 @@ static void heard(void *unused, int status, int timeouts, struct ares_addrinfo *
         const void *bytes = one->ai_family == AF_INET6
             ? (const void *)&((const struct sockaddr_in6 *)one->ai_addr)->sin6_addr
             : (const void *)&((const struct sockaddr_in *)one->ai_addr)->sin_addr;
-        puts(inet_ntop(one->ai_family, bytes, text, sizeof text));
+        printf("%s %s\n", (const char *)name, inet_ntop(one->ai_family, bytes, text, sizeof text));
     }
     ares_freeaddrinfo(found);
 }
@@ -45,7 +44,7 @@ int main(int count, char **names)
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS || ares_init(&channel) != ARES_SUCCESS)
         return 1;
     for (int i = 1; i < count; i++)
-        ares_getaddrinfo(channel, names[i], NULL, &hints, heard, NULL);
+        ares_getaddrinfo(channel, names[i], NULL, &hints, heard, names[i]);
     wait_for_all(channel);
     ares_destroy(channel);
     ares_library_cleanup();

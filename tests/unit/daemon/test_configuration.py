@@ -244,3 +244,46 @@ def test_texts_with_a_mistake_are_refused_wherever_they_are_read(tmp_path: Path)
     with pytest.raises(ConfigError) as caught:
         reproduce(Texts(texts.path, {**texts.files, access: "permt ALL ALL\n"}), silent)
     assert str(caught.value.problems[0]).startswith(f"{access}:1")
+
+
+# Zones
+
+RESOLVER = (
+    "[files]\naccess = 'sockd.conf'\n[internal]\naddresses = ['127.0.0.1']\n"
+    "[[resolver.zone]]\nname = 'corp.example'\nhosts = 'hosts'\n"
+)
+
+
+def test_without_zones_there_are_none(tmp_path: Path) -> None:
+    assert load(write(tmp_path), silent).zones is None
+
+
+def test_zones_are_made_of_the_files_as_they_were_here_and_in_other_processes(tmp_path: Path) -> None:
+    path = write(tmp_path, RESOLVER)
+    (tmp_path / "hosts").write_text("10.0.0.9 printer\n")
+    first = load(path, silent)
+    (tmp_path / "hosts").write_text("no hosts file at all\n")
+    assert first.zones is not None
+    assert first.zones is first.zones
+    assert len(first.zones.zones[0].local) == 2
+    assert first.zones.view_of(address("127.0.0.1")) is not None
+    second = reproduce(msgspec.json.decode(msgspec.json.encode(first.texts), type=Texts), silent)
+    assert second.zones is not None
+    assert [zone.identity for zone in second.zones.zones] == [zone.identity for zone in first.zones.zones]
+    assert second.zones.view_of(address("127.0.0.1")) is None
+    assert second.zones.for_inside(first.zones.clients).view_of(address("127.0.0.1")) is not None
+
+
+def test_mistakes_in_the_files_of_zones_are_said_with_those_of_all_other_files(tmp_path: Path) -> None:
+    path = write(tmp_path, RESOLVER + "[timeouts]\nidel = 3\n", access="permt ALL\n")
+    (tmp_path / "hosts").write_text("printer\n")
+    lines = [line.removeprefix(f"{tmp_path}/").partition(": ")[0] for line in problems(path)]
+    assert lines == ["gateway.toml:9", "sockd.conf:1:1", "hosts:1"]
+
+
+def test_doubts_about_zones_come_last(tmp_path: Path) -> None:
+    toml = RESOLVER + "servers = ['127.0.0.1']\ninterface = 'nosuch0'\n"
+    path = write(tmp_path, toml, access="permit 10.0.0.0 255.0.0.0\npermit 10.1.0.0 255.255.0.0\n")
+    (tmp_path / "hosts").write_text("")
+    said = [str(warning).removeprefix(f"{tmp_path}/") for warning in load(path, silent).warnings]
+    assert [line.partition(": warning: ")[0] for line in said] == ["sockd.conf:2:1", "gateway.toml:8", "gateway.toml:9"]

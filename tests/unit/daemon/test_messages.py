@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.address import Address
 from gateway.config.rules import AddressPattern
-from gateway.control.protocol import Filter, Live
+from gateway.control.protocol import Filter, Live, Resolved, ServerRow, ZoneRow
 from gateway.daemon import messages
 from gateway.daemon.messages import (
     MAX_BYTES,
@@ -104,6 +104,8 @@ _counts = st.integers(0, 2**63 - 1)
 _lives = st.builds(
     Live, worker=_counts, port=st.none() | _counts, sent=_counts, received=_counts, seconds=_seconds
 )  # fmt: skip
+_servers = st.builds(ServerRow, milliseconds=st.none() | _seconds)
+_zones = st.builds(ZoneRow, servers=st.lists(_servers, max_size=3).map(tuple))
 _special: Mapping[object, st.SearchStrategy[Any]] = {
     int: _numbers,
     Number: _counts,
@@ -113,6 +115,8 @@ _special: Mapping[object, st.SearchStrategy[Any]] = {
     Filter: _filters,
     Confinement: st.builds(Confinement, _states, _states),
     Substitutions: st.builds(Substitutions, ident=st.text()),
+    tuple[ZoneRow, ...]: st.lists(_zones, max_size=3).map(tuple),
+    Resolved | None: st.none() | st.builds(Resolved, seconds=_seconds),
     tuple[Live, ...]: st.lists(_lives, max_size=3).map(tuple),
     tuple[Change, ...]: st.lists(_changes, max_size=3).map(tuple),
 }
@@ -193,7 +197,7 @@ def test_what_is_no_message_is_a_fault_and_its_descriptors_are_closed(ends: Chan
 def test_a_child_says_that_it_is_ready_answers_and_commands_nobody(child: str) -> None:
     commands = {messages.Orders, messages.Load, messages.Swap, messages.Reopen, messages.Inquire, messages.Kill,
                 messages.Tail, messages.Clear, messages.Listen, messages.Open, messages.Spare, messages.Dispatch,
-                messages.End}  # fmt: skip
+                messages.Serve, messages.Ask, messages.Flush, messages.Dump, messages.End}  # fmt: skip
     assert messages.Ready in MAY_SAY[child]
     assert not commands & set(MAY_SAY[child])
 
@@ -206,14 +210,18 @@ def test_a_child_says_that_it_is_ready_answers_and_commands_nobody(child: str) -
         pytest.param(messages.Opened, "warden", id="what was opened"),
         pytest.param(messages.Applied, "warden", id="how the kernel routes now"),
         pytest.param(messages.Found, "worker", id="sessions"),
+        pytest.param(messages.Zones, "resolver", id="how zones stand"),
+        pytest.param(messages.Answered, "resolver", id="what a name is"),
+        pytest.param(messages.Dumped, "resolver", id="what the caches hold"),
     ],
 )
 def test_some_things_are_told_by_one_kind_of_child_only(kind: type[msgspec.Struct], child: str) -> None:
     assert [name for name, may_say in MAY_SAY.items() if kind in may_say] == [child]
 
 
-def test_a_command_is_told_to_the_helper_and_never_to_the_supervisor() -> None:
-    assert not any(messages.Run in may_say for may_say in MAY_SAY.values())
+@pytest.mark.parametrize("kind", [messages.Run, messages.LookUp, messages.LookedUp])
+def test_what_workers_ask_of_others_and_are_answered_never_goes_to_the_supervisor(kind: type[msgspec.Struct]) -> None:
+    assert not any(kind in may_say for may_say in MAY_SAY.values())
 
 
 # One after the other
@@ -388,6 +396,9 @@ def test_neither_end_is_inherited_or_waits(ends: Channel) -> None:
         pytest.param('{"type":"Found","number":1,"rows":[],"matched":%s}', id="of sessions"),
         pytest.param('{"type":"Killed","number":1,"count":%s}', id="of sessions that were ended"),
         pytest.param('{"type":"Swapped","number":1,"ended":%s}', id="of sessions that new files deny"),
+        pytest.param('{"type":"LookedUp","number":%s}', id="of a look-up"),
+        pytest.param('{"type":"Flushed","number":1,"count":%s}', id="of answers that were forgotten"),
+        pytest.param('{"type":"Dumped","number":1,"rows":[],"matched":%s}', id="of answers in the caches"),
         pytest.param('{"type":"Ready","pid":%s,"confinement":{"seccomp":"","landlock":""}}', id="of a process"),
     ],
 )

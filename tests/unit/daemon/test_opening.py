@@ -16,6 +16,7 @@ from tests.unit.net.stage import descriptors
 
 BASE = "[internal]\naddresses = ['127.0.0.1']\nport = 0\n[files]\naccess = 'sockd.conf'\n[log]\nclassic = 'none'\n"
 NO_CONTROL = "[control]\nsocket = ''\n"
+NAMES = "[resolver]\nport = 0\n[[resolver.zone]]\nname = '.'\nservers = ['192.0.2.53']\n"
 
 
 def silent(text: str) -> None:
@@ -41,8 +42,8 @@ class Place:
         (self.folder / "sockd.conf").write_text("permit ALL ALL\n")
         return load(str(self.folder / "gateway.toml"), silent)
 
-    def opened(self, text: str, workers: int = 2) -> Opening:
-        return open_all(self.configured(text), workers, (), silent)
+    def opened(self, text: str, workers: int = 2, resolvers: int = 0) -> Opening:
+        return open_all(self.configured(text), workers, resolvers, (), silent)
 
 
 @pytest.fixture
@@ -56,8 +57,18 @@ def test_a_daemon_without_operators_has_its_ports_alone(place: Place) -> None:
     opening = place.opened(NO_CONTROL)
     assert (opening.control, opening.gate, opening.classic, opening.records) == (None,) * 4
     assert opening.metrics == ()
-    assert len(opening.listeners.of_worker(0)) == len(opening.listeners.of_worker(1)) == 1
-    assert sorted(opening.descriptors) == sorted(sock.fileno() for sock in opening.listeners.sockets)
+    assert len(opening.doors.sessions.of_worker(0)) == len(opening.doors.sessions.of_worker(1)) == 1
+    assert sorted(opening.descriptors) == sorted(sock.fileno() for sock in opening.doors.sockets)
+    opening.close()
+
+
+def test_names_are_asked_for_by_udp_and_tcp_and_all_of_it_outlives_the_terminal(place: Place) -> None:
+    opening = place.opened(NO_CONTROL + NAMES, resolvers=2)
+    doors = opening.doors
+    assert [len(doors.of_resolver(index)) for index in (0, 1)] == [2, 2]
+    assert {sock.type for sock in doors.of_resolver(0)} == {socket.SOCK_DGRAM, socket.SOCK_STREAM}
+    assert len({sock.getsockname() for sock in doors.of_resolver(0)}) == 1
+    assert {sock.fileno() for sock in doors.of_resolver(1)} < set(opening.descriptors)
     opening.close()
 
 
@@ -85,7 +96,7 @@ def test_metrics_have_a_port_for_each_address(place: Place, free_port: int) -> N
 
 def test_logs_that_are_files_stay_open(place: Place) -> None:
     found = place.configured(f"json = '{place.folder}/records'\n{NO_CONTROL}")
-    opening = open_all(found, 1, (), silent)
+    opening = open_all(found, 1, 0, (), silent)
     assert isinstance(opening.records, FileSink)
     assert opening.records.fd in opening.descriptors
     assert (place.folder / "records").exists()
@@ -95,8 +106,8 @@ def test_logs_that_are_files_stay_open(place: Place) -> None:
 
 def test_given_sockets_count_in_place_of_the_settings(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
-        opening = open_all(place.configured(NO_CONTROL), 2, (given,), silent)
-        assert opening.listeners.of_worker(0) == opening.listeners.of_worker(1) == [given]
+        opening = open_all(place.configured(NO_CONTROL), 2, 0, (given,), silent)
+        assert opening.doors.sessions.of_worker(0) == opening.doors.sessions.of_worker(1) == [given]
         opening.close()
 
 
@@ -123,3 +134,18 @@ def test_what_can_not_be_opened_is_said_and_nothing_stays_open(place: Place, tex
 def test_a_port_that_is_taken_is_said(place: Place) -> None:
     with socket.create_server(("127.0.0.1", place.port)), pytest.raises(StartError, match="cannot listen on"):
         place.opened(NO_CONTROL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [pytest.param(socket.SOCK_DGRAM, "/udp", id="UDP"), pytest.param(socket.SOCK_STREAM, "", id="TCP")],
+)
+def test_a_port_for_names_that_is_taken_is_said_and_nothing_stays_open(
+    place: Place, kind: socket.SocketKind, suffix: str
+) -> None:
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        text = NO_CONTROL + NAMES.replace("port = 0", f"port = {port}")
+        with pytest.raises(StartError, match=f"^cannot listen on 127.0.0.1:{port}{suffix}: Address already in use$"):
+            place.opened(text, resolvers=1)

@@ -478,8 +478,9 @@ def test_a_worker_that_is_born_while_a_reload_waits_keeps_its_sessions(tmp_path:
     with holding(tmp_path) as (daemon, waiting), contextlib.ExitStack() as stack:
         rules(daemon, f"# new\n{LOOPBACK}")
         with waiting() as future:
-            os.kill(worker(daemon, 1), signal.SIGKILL)
-            assert eventually(lambda: worker(daemon, 1))
+            before = worker(daemon, 1)
+            os.kill(before, signal.SIGKILL)
+            assert eventually(lambda: worker(daemon, 1) not in (0, before))
             born = worker(daemon, 1)
             wires = [stack.enter_context(session(daemon, target)) for _ in range(CROWD)]
         assert future.result() == "done"

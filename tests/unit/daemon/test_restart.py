@@ -10,6 +10,7 @@ CHANGES = {
     "[sockd] user": "[sockd]\nuser = 'daemon'\n",
     "[sockd] pidfile": "[sockd]\npidfile = '/run/other.pid'\n",
     "[sockd] titles": "[sockd]\ntitles = false\n",
+    "[resolver] whether it has zones": "[[resolver.zone]]\nname = '.'\nservers = ['192.0.2.53']\n",
     "[log] classic": "[log]\nclassic = 'stderr'\n",
     "[log] json": "[log]\njson = 'stdout'\n",
     "[log] facility": "[log]\nfacility = 'local0'\n",
@@ -21,7 +22,7 @@ CHANGES = {
 
 
 def test_the_list_and_this_test_know_the_same_keys() -> None:
-    assert CHANGES.keys() == {fixed.key for fixed in FIXED}
+    assert {*CHANGES, "[resolver] workers"} == {fixed.key for fixed in FIXED}
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -30,6 +31,25 @@ def test_a_key_that_counts_later_is_named_in_both_directions(key: str) -> None:
     words = [f"{key} counts from the next start of sockd on"]
     assert list(waiting_for_a_restart(now, new)) == words
     assert list(waiting_for_a_restart(new, now)) == words
+
+
+ZONE = "[[resolver.zone]]\nname = '.'\nservers = ['192.0.2.53']\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "keys"),
+    [
+        pytest.param(f"[resolver]\nworkers = 2\n{ZONE}", ["workers"], id="other processes"),
+        pytest.param(f"[resolver]\nworkers = 1\n{ZONE}", [], id="as many, written out"),
+        pytest.param(f"{ZONE}[[resolver.zone]]\nname = 'example'\n", [], id="another zone"),
+        pytest.param(ZONE.replace("'.'", "'example'"), [], id="other zones"),
+        pytest.param(f"[resolver]\nport = 5353\n{ZONE}", [], id="another port"),
+        pytest.param("", ["whether it has zones"], id="no zone any more"),
+    ],
+)
+def test_of_the_resolver_only_its_processes_wait(new: str, keys: list[str]) -> None:
+    words = [f"[resolver] {key} counts from the next start of sockd on" for key in keys]
+    assert list(waiting_for_a_restart(settings(ZONE), settings(new))) == words
 
 
 @pytest.mark.parametrize(

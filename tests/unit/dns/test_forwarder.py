@@ -507,6 +507,38 @@ def test_an_answer_for_a_zone_that_is_gone_is_still_given_to_who_waits(world: Wo
     assert world.took().server == "192.0.2.53"
 
 
+def test_an_alias_that_arrives_after_other_settings_is_followed_by_these(world: World) -> None:
+    asker = world.ask("www.example.net")
+    sent = world.took()
+    world.adopt(SPLIT.replace('"192.0.2.53", ', ""))
+    world.answer(sent, "www.example.net. 300 CNAME www.example.org.")
+    sent = world.took()
+    assert sent.server == "198.51.100.53"
+    world.answer(sent, "www.example.org. 300 A 192.0.2.81")
+    assert lines(asker)[-1] == "www.example.org. 300 IN A 192.0.2.81"
+
+
+def test_who_may_not_ask_any_more_gets_no_alias_followed(world: World) -> None:
+    asker = world.ask("www.example.net")
+    sent = world.took()
+    world.adopt(SPLIT.replace("[resolver]", '[resolver]\nclients = ["10.1.0.0/16"]'))
+    world.answer(sent, "www.example.net. 300 CNAME www.example.org.")
+    assert verdict(asker).startswith("SERVFAIL 0 the settings have changed meanwhile")
+    assert world.take() == []
+
+
+def test_what_fails_after_other_settings_fails_and_gives_nothing_old() -> None:
+    text = SPLIT.replace('name = "."', 'name = "."\nstale = true')
+    world = World(text)
+    asker = world.ask("www.example.net")
+    sent = world.took()
+    world.adopt(text.replace('"192.0.2.53", ', ""))
+    world.answer(sent, rcode="REFUSED")
+    for again in world.take():
+        world.answer(again, rcode="REFUSED")
+    assert verdict(asker).startswith("SERVFAIL")
+
+
 # The log
 
 

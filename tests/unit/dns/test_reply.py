@@ -54,12 +54,12 @@ def _addresses(*ttls: int, **kwargs: Any) -> Answer:
 
 def _missing(rcode: int = NXDOMAIN) -> Answer:
     soa = _record(SOA, 60, b"\2ns\xc0\x10\4host\xc0\x10" + struct.pack("!5L", 1, 2, 3, 4, 60))
-    return Answer(rcode, 0, 1, soa, (6,), 60)
+    return Answer(rcode, 0, 1, b"\xc0\x10" + soa[2:], (6,), 60)
 
 
 def _query(name: bytes = WWW, *, clear: int = AD, **kwargs: Any) -> Query:
     """With RD only, unless more is asked for."""
-    message = bytearray(build_query(0xBEEF, name, A, **{"variant": 0, "cases": 0b1001, **kwargs}))
+    message = bytearray(build_query(0xBEEF, name, A, **{"variant": 0, "cases": 0b101, **kwargs}))
     message[3] &= ~clear & 0xFF
     query = read_query(bytes(message))
     assert isinstance(query, Query)
@@ -117,11 +117,8 @@ def test_a_negative_answer_has_its_soa() -> None:
     read = dns.message.from_wire(reply(_query(), _missing(), 10, UDP_PAYLOAD))
     assert read.rcode() == NXDOMAIN
     assert read.answer == []
-    assert read.authority[
-        0
-    ].to_text() == "corp.example. 50 IN SOA ns.corp.example. host.corp.example. 1 2 3 4 60".replace(
-        "corp.example. 50", "WwW.corp.example. 50", 1
-    )
+    soa = read.authority[0].to_text()
+    assert soa == "corp.example. 50 IN SOA ns.corp.example. host.corp.example. 1 2 3 4 60"
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,13 @@ def test_a_zone_has_what_is_written_of_it() -> None:
     assert (corp.ways, corp.bounds, corp.allow) == (("eth1",), Bounds(1, 2, 3), frozenset())
     assert (root.name, root.text, root.private, root.stale) == (b"\0", ".", False, False)
     assert [str(server) for server in root.servers] == [
-        "9.9.9.9:853 (dns.quad9.net)".replace("dns.quad9.net", "dns.example.net"),
+        "9.9.9.9:853 (dns.example.net)",
         "9.9.9.10:8853 (dns.example.net)",
         "10.0.0.54:853 (dns.example.net)",
         "10.0.0.53:853 (dns.example.net)",
     ]
-    assert (root.ways, root.bounds, root.allow) == (("wan1",), Bounds(0, 86400, 3600), {wire_name("lab.example.org")})
+    assert (root.ways, root.bounds) == (("wan1",), Bounds(0, 86400, 3600))
+    assert root.allow == frozenset({wire_name("lab.example.org")})
 
 
 def test_zones_of_the_administrator_come_first_and_the_built_in_ones_have_no_servers() -> None:
@@ -199,7 +200,6 @@ def test_clients_who_see_the_same_zones_share_a_view_and_views_share_zones() -> 
     assert [one.number for one in zones.views] == list(range(len(zones.views)))
     assert len(zones.views) == 5
     assert zone(zones, "x.org", "10.1.0.1") is zone(zones, "x.org", "10.3.0.1")
-    assert [one.text for one in zones.zones[:4]] != []
     assert view(zones, "10.1.0.1").hot is not view(zones, "10.2.0.1").hot
 
 
@@ -294,19 +294,20 @@ def test_every_mistake_in_records_and_hosts_files_has_its_line() -> None:
         "/etc/c:2: x.www.corp.example is not in the zone corp.example or is excluded from it",
         "10: resolver.zone \"corp.example\".records: 'b B 1': 'B' is no type of a record; a record is written "
         "'NAME [TTL] TYPE DATA'",
-        "11: resolver.zone \"corp.example\".records: 'www A 10.0.0.1': www.corp.example. is not in the zone corp.example or "
-        "is excluded from it",
-        "12: resolver.zone \"corp.example\".records: 'x.example. A 10.0.0.1': x.example. is not in the zone corp.example or "
-        "is excluded from it",
-        "8: resolver.zone \"corp.example\".records: 't TXT \"a': '\"a' is no data of type TXT: unbalanced quotes",
+        "11: resolver.zone \"corp.example\".records: 'www A 10.0.0.1': www.corp.example is not in the zone "
+        "corp.example or is excluded from it",
+        "12: resolver.zone \"corp.example\".records: 'x.example. A 10.0.0.1': x.example is not in the zone "
+        "corp.example or is excluded from it",
+        "8: resolver.zone \"corp.example\".records: 't TXT \"a': '\"a' is no data of type TXT: Text input ended "
+        "unexpectedly",
     ]  # fmt: skip
 
 
 def test_an_alias_and_a_host_of_one_name_are_a_mistake_whoever_writes_them() -> None:
     text = f'[resolver]\nhosts = "h"\n{CORP}records = ["a CNAME b"]\n'
     assert faults_of(text, {"/etc/h": "10.0.0.1 a.corp.example\n"}) == [
-        '3: resolver.zone "corp.example": gateway.toml:6: a.corp.example. is an alias, and has another record of type A '
-        "(h:1) too"
+        '3: resolver.zone "corp.example": gateway.toml:6: a.corp.example. is an alias, and has another record of '
+        "type A (h:1) too"
     ]
 
 
@@ -363,8 +364,8 @@ def test_a_record_that_another_zone_is_asked_for_is_a_doubt() -> None:
     text = f'{CORP}records = ["a.lab A 10.0.0.9"]\n'
     assert warnings_of(text) == []
     assert warnings_of(text + lab) == [
-        '1: warning: resolver.zone "corp.example": a.lab.corp.example (gateway.toml:4) belongs to another zone, which is '
-        "asked for it"
+        '1: warning: resolver.zone "corp.example": a.lab.corp.example (gateway.toml:4) belongs to another zone, which '
+        "is asked for it"
     ]
     assert warnings_of(f'{text}{lab}clients = ["10.1.0.0/16"]\n') == []
 

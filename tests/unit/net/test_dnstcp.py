@@ -181,6 +181,13 @@ def test_a_client_that_resets_while_nothing_is_owed_to_it_is_forgotten(place: Pl
     assert place.until(lambda: len(place.server) == 0) is True
 
 
+def test_nothing_is_remembered_of_addresses_that_have_no_connection(place: Place) -> None:
+    for number in range(2, 6):
+        place.client(source=f"127.0.0.{number}").close()
+    assert place.until(lambda: place.server.seen == 4 and not len(place.server)) is True
+    assert place.server.addresses == 0
+
+
 def test_an_empty_message_ends_the_connection(place: Place) -> None:
     client = place.client(b"")
     assert place.is_cut(client)
@@ -306,6 +313,38 @@ def test_who_does_not_read_in_time_is_cut(place: Place) -> None:
     del client
 
 
+@limited(unread=1 << 24, idle=0.1, outstanding=10_000)
+def test_who_asks_on_but_never_reads_is_cut(place: Place) -> None:
+    place.echo = bytes(60_000)
+    client = place.client()
+    place.write(client, frame(b"query") * 200)
+    place.questions(200)
+    place.echo = b""
+
+    def ask_on() -> bool:
+        if len(place.server):
+            client.send(frame(b"query"))
+        return bool(place.server.overdue)
+
+    assert place.until(ask_on, within=5.0) is True
+
+
+@limited(idle=0.08, outstanding=10_000)
+def test_who_was_slow_and_has_read_all_is_not_held_to_it(place: Place) -> None:
+    place.echo = bytes(60_000)
+    client = place.client()
+    place.write(client, frame(b"query") * 100)
+    place.until(lambda: place.server.put_out, within=0.03)
+    for _ in range(100):
+        assert len(place.answer(client)) == 60_005
+    place.echo = b""
+    for _ in range(10):
+        place.write(client, frame(b"query"))
+        assert place.answer(client) == b"query"
+        place.rest(0.015)
+    assert place.server.overdue == 0
+
+
 @limited(unread=1 << 14)
 def test_long_answers_to_many_queries_of_one_who_does_not_read_are_bounded(place: Place) -> None:
     place.client(*(b"%d" % number for number in range(100)))
@@ -350,7 +389,20 @@ def test_the_quietest_makes_room(place: Place) -> None:
 
 
 @limited(connections=2)
-def test_who_waits_for_an_answer_is_not_put_out_and_the_next_one_waits(place: Place) -> None:
+def test_there_are_never_more_than_that(place: Place) -> None:
+    for _ in range(6):
+        place.client(b"query")
+    for _ in range(10):
+        place.one_round()
+        assert len(place.server) <= 2
+    assert place.questions(1)
+
+
+@limited(connections=2)
+def test_who_waits_for_an_answer_is_not_put_out_and_the_next_one_waits(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60.0)
     first = place.client(b"one")
     place.client(b"two")
     place.questions(2)
@@ -426,7 +478,7 @@ def test_but_not_for_ever(place: Place) -> None:
     assert place.server.overdue == 1
 
 
-@limited(idle=5.0, message=0.1)
+@limited(idle=60.0, message=0.1)
 def test_a_query_that_does_not_end_is_cut_however_it_drips(place: Place) -> None:
     client = place.client()
     query = frame(bytes(60_000))
@@ -438,7 +490,7 @@ def test_a_query_that_does_not_end_is_cut_however_it_drips(place: Place) -> None
             query = query[1:]
         return bool(place.server.overdue)
 
-    assert place.until(drip)
+    assert place.until(drip, within=5.0)
     assert len(query) > 2, "or it would have been a whole query"
     assert place.asked == []
 

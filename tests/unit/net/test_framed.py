@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,17 @@ def test_the_longest_message_has_65535_bytes() -> None:
     frames.feed(longest[-1:])
     assert taken(frames) == [longest]
     assert len(frames) == 0
+
+
+def test_the_memory_of_long_messages_is_given_back() -> None:
+    quiet = [Frames() for _ in range(30)]
+    tracemalloc.start()
+    for frames in quiet:
+        frames.feed(frame(bytes(65535)))
+        assert len(taken(frames)) == 1
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 65535
 
 
 class Both(MessageSocket):

@@ -208,7 +208,7 @@ def test_the_next_exchange_may_begin_when_an_answer_is_heard(scene: Scene) -> No
         for _ in range(2):
             there.sock.sendto(answer_to((asked := there.asked())[0]), asked[1])
             scene.stage.until(lambda: scene.notes.heard)
-            assert scene.upstreams.open == (1 if len(scene.notes.heard) == 1 else 0)
+            assert scene.upstreams.open == (token.link is not None) == (len(scene.notes.heard) == 1)
             scene.stage.rest()
         assert [(who is token, data) for who, data in scene.notes.heard] == [
             (True, answer_to(question(1))),
