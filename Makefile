@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 STARTER := build/run
 DEBIAN_BASE := python3 python3-venv
-DEBIAN_TEST := curl dante-server dnsmasq-base fish gcc iproute2 libc6-dev man-db microsocks mmdebstrap netbase nsd \
-	procps systemd-container tmux zsh
+DEBIAN_TEST := bind9-dnsutils chromium curl dante-server default-jdk-headless dnsmasq-base dnsperf dnsviz fish gcc \
+	iproute2 knot-dnsutils ldnsutils libc-ares-dev libc6-dev man-db microsocks mmdebstrap musl-tools netbase nsd openssl \
+	procps python3-pygraphviz systemd-container tmux zsh
 DEBIAN_LAB := curl iproute2 nsd
 LAB := build/lab
 

@@ -16,10 +16,11 @@ from gateway.config.rules import AccessFile, Dialect, RouteFile
 from gateway.config.settings import Settings, examine_settings
 from gateway.config.source import read_services, read_text
 from gateway.daemon.configuration import reference_doubts
-from gateway.daemon.host import read_passwords, user_files
+from gateway.daemon.host import ThisHost, read_passwords, user_files
+from gateway.daemon.zonefiles import load_zones, zone_doubts
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import KernelRefused, read_kernel
-from gateway.place import Problem, Severity
+from gateway.place import Place, Problem, Severity
 from gateway.policy.enforced import route_problems, rule_problems
 from gateway.policy.lint import lint
 from gateway.policy.routelint import route_lint
@@ -94,7 +95,22 @@ def _check_settings(path: str, services: Services) -> list[Findings]:
     findings.append(_check_references(settings, path, access, routes))
     if settings.files.passwords:
         findings.append(_check_passwords(settings.files.passwords))
+    if settings.resolver.zone and not problems:
+        findings.append(_check_zones(settings, path))
     return findings
+
+
+def _check_zones(settings: Settings, path: str) -> Findings:
+    """The zones, with the files that they name; what of the host they need is looked at as it is now."""
+    text, host = read_text(path), ThisHost(path)
+    try:
+        kernel = host.kernel()
+        zones = load_zones(settings, path, text, kernel, host)
+    except ConfigError as error:
+        return Findings(path, error.problems)
+    except KernelRefused as error:
+        return Findings(path, (Problem(Place(path), str(error)),))
+    return Findings(path, (*zones.warnings, *zone_doubts(settings, path, text, kernel)) if zones is not None else ())
 
 
 def _read_access(

@@ -41,7 +41,7 @@ from gateway.daemon.messages import (
 from gateway.daemon.namedesk import NameDesk
 from gateway.daemon.querylog import QueryLogger
 from gateway.daemon.ways import ZoneWays, prefers_ipv6
-from gateway.dns.clients import Clients
+from gateway.dns.clients import Client, Clients
 from gateway.dns.exchanges import Flight
 from gateway.dns.forwarder import Forwarder
 from gateway.dns.guard import Guard
@@ -49,10 +49,10 @@ from gateway.dns.servers import Server
 from gateway.dns.show import load_types
 from gateway.dns.zones import View, Zone, Zones
 from gateway.net.datagrams import Datagrams, Desk
-from gateway.net.dnstcp import TcpLimits, TcpServer
+from gateway.net.dnstcp import Connection, TcpAsker, TcpLimits, TcpServer
 from gateway.net.loop import PathLoop, Poller
-from gateway.net.streams import StreamLimits, Streams
-from gateway.net.upstreams import Upstreams
+from gateway.net.streams import Line, StreamLimits, Streams
+from gateway.net.upstreams import Datagram, Upstreams
 from gateway.system.journal import Journal
 from gateway.system.sandbox import Confinement, Kind, confine
 from gateway.system.title import Title
@@ -122,7 +122,8 @@ class Resolver:
         self._clients = Clients(zones, settings.rate, settings.outstanding)
         self._desk = self._new_desk()
         limits = TcpLimits(connections=min(1000, shares))
-        self._server = TcpServer(loop, poller, self._clients.of, self._forwarder.ask, journal.trouble, limits)
+        self._server = TcpServer(loop, poller, self._clients.of, self._asked_by_stream, journal.trouble, limits)
+        poller.failed = self._bug
         self._datagrams: dict[int, tuple[Datagrams, socket.socket]] = {}
         self._streams: dict[int, socket.socket] = {}
         # Compiling zones takes long where hosts files are long.
@@ -157,6 +158,21 @@ class Resolver:
     def _view_of(self, address: Address) -> View:
         """The view of whoever it is; sessions are permitted by ``sockd.conf``, and see the names all the same."""
         return self._forwarder.zones.view_for(address)
+
+    def _asked_by_stream(self, data: bytes, client: Client, asker: TcpAsker, now: float) -> None:
+        if self._clients.admits(client, now):
+            self._forwarder.ask(data, client, asker, now)
+        else:
+            self._forwarder.counts.limited += 1
+            asker.reply(b"")
+
+    def _bug(self, handler: object, error: Exception) -> None:
+        """A bug costs one question, or one connection, never the process."""
+        self._journal.trouble(f"internal error: {type(error).__name__}: {error}")
+        if isinstance(handler, Connection | Line):
+            handler.end()
+        elif isinstance(handler, Datagram):
+            handler.release()
 
     # What comes back from name servers
 

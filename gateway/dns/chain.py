@@ -40,6 +40,8 @@ def spliced(name: bytes, kind: int, chain: Iterable[Link], last_name: bytes, las
     for link in chain:
         part = _message(link.name, kind, link.answer, now)
         whole.answer += part.answer
+        # The proofs of its wildcards; what does not exist is for the last one to say.
+        whole.authority += [rrset for rrset in part.authority if rrset.rdtype != dns.rdatatype.SOA]
         expires = min(expires, link.answer.expires)
     part = _message(last_name, kind, last, now)
     whole.answer += part.answer

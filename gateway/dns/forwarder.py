@@ -94,6 +94,7 @@ class Forwarder:
         known = {serving.zone.identity: serving for serving in self._servings.values()}
         self.zones = zones
         self._servings = {zone: self._serving(zone, known) for zone in zones.zones}
+        self._asked = tuple(serving for serving in self._servings.values() if serving.servers.all)
         self._failed.clear()
 
     def _serving(self, zone: Zone, known: Mapping[object, Serving]) -> Serving:
@@ -137,6 +138,8 @@ class Forwarder:
         """A message of a client; what is no query gets no answer."""
         query = read_query(data)
         if query is None:
+            if asker.is_stream:
+                asker.reply(b"")  # its place on the connection is free again
             return
         counts = self.counts
         counts.queries += 1
@@ -353,7 +356,7 @@ class Forwarder:
     def tick(self, now: float) -> None:
         """See to what is due; to be called some twenty times a second."""
         self.exchanges.tick(now)
-        for serving in self._servings.values():
+        for serving in self._asked:
             for health in serving.servers.due(now):
                 self.exchanges.probe(serving, health, now)
 

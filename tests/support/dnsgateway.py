@@ -154,3 +154,13 @@ def records(message: dns.message.Message) -> list[str]:
 def rcode(message: dns.message.Message) -> str:
     """Its name."""
     return dns.rcode.to_text(message.rcode())
+
+
+def waiting(sock: socket.socket) -> list[dns.message.Message]:
+    """The datagrams that have come."""
+    found = []
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(dns.message.from_wire(sock.recv(65535)))
+    return found

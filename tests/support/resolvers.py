@@ -17,6 +17,8 @@ from tests.support.waiting import eventually
 
 DNSMASQ = shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin")
 LOOPBACK = "127.0.0.1"
+CLIENTS = ("127.0.0.0/8", "192.168.0.0/16")
+"""Who may ask ours."""
 
 Resolver = Callable[[Namespace, Path, str, str], contextlib.AbstractContextManager[str]]
 """Started in a namespace, with a folder for its files, the address of the name server, and its own, where it listens on
@@ -52,7 +54,7 @@ def dnsmasq(space: Namespace, folder: Path, server: str, address: str) -> Iterat
 def ours(space: Namespace, folder: Path, server: str, address: str) -> Iterator[str]:
     """``sockd`` with the root zone only."""
     zone = {"name": ".", "servers": [server]}
-    resolver = {"addresses": [address], "clients": [f"{address}/24"], "zone": [zone]}
+    resolver = {"addresses": [address], "clients": list(CLIENTS), "zone": [zone]}
     with sockd(folder, addresses=[address], settings={"resolver": resolver}, prefix=space.prefix):
         yield address
 
