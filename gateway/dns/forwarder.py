@@ -14,11 +14,11 @@ from gateway.dns.chain import alias, spliced
 from gateway.dns.clients import Client
 from gateway.dns.constants import AAAA, MAX_MESSAGE, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, A, Ede
 from gateway.dns.exchanges import Exchanges, Flight, Outcome
-from gateway.dns.guard import Guard, allowed
+from gateway.dns.guard import Guard, addresses, allowed
 from gateway.dns.hot import keep
 from gateway.dns.names import text_name
 from gateway.dns.outside import Asker, Events, Failure, Outside, Ways
-from gateway.dns.pursuit import Pursuit
+from gateway.dns.pursuit import Link, Pursuit
 from gateway.dns.query import Query, read_query
 from gateway.dns.reply import failure, reply, stale_reply
 from gateway.dns.servers import Servers
@@ -234,15 +234,19 @@ class Forwarder:
         self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
 
     def _barred(self, pursuit: Pursuit, zone: Zone) -> Failure | None:
-        """Why this name is not looked up in this zone at all."""
-        first = next((link.zone for link in pursuit.chain if link.zone is not None), None)
-        if first is None or first.private or not zone.private or zone.settings is None:
+        """Why this name is not looked up in this zone at all: somebody outside made an alias of it."""
+        if not pursuit.chain or not zone.private or zone.settings is None:
             return None
-        if allowed(pursuit.query.name, first.allow):
+        link = _outer(pursuit)
+        return None if link is None else _blocked(link, f"it is an alias into the inside zone {zone.text}")
+
+    def _exposed(self, pursuit: Pursuit, answer: Answer) -> Failure | None:
+        """Why the end of a chain is not given: it is the gateway's own name, or an exception, but not the first one."""
+        link = _outer(pursuit)
+        if link is None:
             return None
-        name = text_name(pursuit.query.name)
-        text = f"{name} of zone {first.text} is not given: it is an alias into the inside zone {zone.text}"
-        return Failure(NOERROR, Ede.BLOCKED, text)
+        whys = map(self.exchanges.guard.refused, addresses(answer))
+        return next((_blocked(link, why) for why in whys if why is not None), None)
 
     def _known(self, pursuit: Pursuit, zone: Zone, now: float) -> Answer | None:
         """What need not be asked: the gateway's own names, and the cache."""
@@ -363,6 +367,10 @@ class Forwarder:
     # The end
 
     def _finish(self, pursuit: Pursuit, answer: Answer, now: float) -> None:
+        exposed = self._exposed(pursuit, answer) if pursuit.chain else None
+        if exposed is not None:
+            self._fail(pursuit, exposed, now)
+            return
         self._over(pursuit)
         if pursuit.chain:
             answer = spliced(pursuit.query.name, pursuit.query.type, pursuit.chain, pursuit.name, answer, now)
@@ -418,6 +426,19 @@ class Forwarder:
 
 
 _EDES = frozenset(Ede)
+
+
+def _outer(pursuit: Pursuit) -> Link | None:
+    """The first alias that was written outside, unless the administrator lets its name lead to the inside."""
+    for link in pursuit.chain:
+        if link.zone is not None and not link.zone.private:
+            return None if allowed(link.name, link.zone.allow) else link
+    return None
+
+
+def _blocked(link: Link, why: str) -> Failure:
+    zone = "" if link.zone is None else link.zone.text
+    return Failure(NOERROR, Ede.BLOCKED, f"{text_name(link.name)} of zone {zone} is not given: {why}")
 
 
 def _nobody(zone: Zone) -> Failure:

@@ -5,10 +5,12 @@ or of the client's own host, a web page from outside reaches what only the insid
 IPv6 ones too. Names that are meant to be so are the administrator's exceptions.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gateway.address import Address, embedded_ipv4
 from gateway.config.rules import AddressPattern
+from gateway.dns.answer import Answer
+from gateway.dns.constants import AAAA, A
 from gateway.dns.names import parents
 from gateway.policy.destination import Guard as HostGuard
 from gateway.policy.destination import Zone
@@ -94,3 +96,13 @@ def _zones(inside: Sequence[AddressPattern], own: Collection[Address]) -> tuple[
 def allowed(name: bytes, exceptions: Collection[bytes]) -> bool:
     """Whether a name is one of the exceptions or below one; all are wire names. Quickest with a set of exceptions."""
     return bool(exceptions) and any(parent in exceptions for parent in parents(name))
+
+
+def addresses(answer: Answer) -> Iterator[bytes]:
+    """The addresses of an answer's hosts, 4 bytes or 16 each."""
+    body = answer.body
+    for place in answer.ttls[: answer.records]:
+        kind = int.from_bytes(body[place - 4 : place - 2], "big")
+        if kind in (A, AAAA):
+            begin = place + 6  # behind the TTL and the length
+            yield body[begin : begin + int.from_bytes(body[place + 4 : begin], "big")]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gateway.dns.cache import Cache
+from gateway.dns.constants import A
 from gateway.dns.servers import Servers
 from gateway.dns.zones import View, Zone
 
@@ -26,10 +27,12 @@ class Serving:
 
 
 def _speaks_for(zone: Zone, views: tuple[View, ...]) -> Callable[[bytes], bool]:
-    """Whether a name is this zone's in each view that has the zone: its cache serves them all (field-cases D2, D11)."""
+    """Whether a name is the zone's servers' to answer, in each view that has the zone: its cache serves them all
+    (field-cases D2, D11). What is written in the zone's local names is not.
+    """
     having = tuple(view for view in views if zone in view.zones)
 
     def inside(name: bytes) -> bool:
-        return all(view.zone_of(name) is zone for view in having)
+        return all(view.zone_of(name) is zone for view in having) and zone.local.find(name, A) is None
 
     return inside

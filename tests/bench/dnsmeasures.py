@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import dnsperf, figures, machine, resolvers, tree
-from tests.bench.dnsperf import Result
+from tests.bench.dnsperf import Load, Result
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure
 from tests.bench.sample import Measure, Sample
 from tests.bench.servers import Running
 
-KNOWN = 10_000
-"""Names that are asked for again and again."""
+KNOWN = 10_007
+"""Names that are asked for again and again; a prime, so that each of them is asked for from each socket in turn."""
 
 LATENCY_RATE = 10_000
 """Queries a second while latencies are measured: a load that is far below what any of them can do."""
@@ -30,8 +30,11 @@ COLD_RATE = 100_000
 
 _WARM_NAMES = 100
 
-#: several processes of a server share a port by the hash of the client's address and port: many, so that they are even
-_MANY_CLIENTS = 200
+LOAD = Load()
+
+#: Several processes of a server share a port by the hash of the client's address and port: many, so that they are even.
+#: And each of them has as much to do at a time as one alone.
+_MUCH = Load(clients=200, outstanding=400)
 
 #: what is left over of a run must be done before memory is read
 _REST_SECONDS = 0.3
@@ -86,18 +89,18 @@ def _read(bench: Bench, server: Running) -> _Clock:
     return _Clock(tree.process_seconds(server.pid), tree.cpu_seconds(bench.name_server.pid), machine.ticks())
 
 
-def _ask(bench: Bench, server: Running | None, names: Path, *options: str, clients: int = dnsperf.CLIENTS) -> _Run:
+def _ask(bench: Bench, server: Running | None, names: Path, *options: str, load: Load = LOAD) -> _Run:
     if server is None:
         raise TypeError("without a server there is nobody to ask")
     before = _read(bench, server)
-    result = dnsperf.run(server.port, names, resolvers.load_cores(), *options, clients=clients)
+    result = dnsperf.run(server.port, names, resolvers.load_cores(), *options, load=load)
     after = _read(bench, server)
     each = [seconds - before.server.get(pid, 0.0) for pid, seconds in after.server.items()]
-    load = result.cpu + after.name_server - before.name_server
+    load_cpu = result.cpu + after.name_server - before.name_server
     busy = after.machine.busy - before.machine.busy
     total = max(after.machine.total - before.machine.total, 1 / machine.TICKS)
-    foreign = max(0.0, (busy - sum(each) - load) / total)
-    return _Run(result, sum(each), max(each, default=0.0), load, foreign)
+    foreign = max(0.0, (busy - sum(each) - load_cpu) / total)
+    return _Run(result, sum(each), max(each, default=0.0), load_cpu, foreign)
 
 
 def warm(bench: Bench, server: Running) -> None:
@@ -108,10 +111,10 @@ def warm(bench: Bench, server: Running) -> None:
         raise BenchError(f"{server.name} answers badly: {result.first_failure or 'nothing at all'}")
 
 
-def _cached(bench: Bench, server: Running | None, clients: int, passes: int) -> Sample:
+def _cached(bench: Bench, server: Running | None, load: Load, passes: int) -> Sample:
     names = queries(bench.folder, "k", KNOWN)
-    _ask(bench, server, names, "-n", f"{passes}", clients=clients)
-    run = _ask(bench, server, names, "-l", str(bench.seconds), clients=clients)
+    _ask(bench, server, names, "-n", f"{passes}", load=load)
+    run = _ask(bench, server, names, "-l", str(bench.seconds), load=load)
     values = {figures.DNS_CACHED: run.result.rate}
     if run.busiest_cpu:
         values[figures.DNS_CORE] = run.result.completed / run.busiest_cpu
@@ -122,12 +125,12 @@ def _cached(bench: Bench, server: Running | None, clients: int, passes: int) -> 
 
 def cached(bench: Bench, server: Running | None) -> Sample:
     """Names that are in the cache, as fast as they are answered."""
-    return _cached(bench, server, dnsperf.CLIENTS, 2)
+    return _cached(bench, server, LOAD, 2)
 
 
 def shared(bench: Bench, server: Running | None) -> Sample:
     """The same from many clients, for servers of several processes, each of which has to learn the names."""
-    return _cached(bench, server, _MANY_CLIENTS, 10)
+    return _cached(bench, server, _MUCH, 10)
 
 
 def latency(bench: Bench, server: Running | None) -> Sample:

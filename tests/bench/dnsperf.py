@@ -14,12 +14,6 @@ from tests.bench.errors import BenchError
 from tests.bench.machine import on_cores
 from tests.bench.servers import HOST, installed
 
-OUTSTANDING = 100
-"""Queries that wait for their answers at once: what dnsperf does when it is not told otherwise."""
-
-CLIENTS = 20
-"""Sockets that the queries come from."""
-
 CLIENT = "127.0.0.2"
 """Not where the name server is: who asks for a name from there, while it is asked for it, looks like a loop."""
 
@@ -89,11 +83,20 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
 
 
-def run(port: int, queries: Path, cores: Iterable[int], *options: str, clients: int = CLIENTS) -> Result:
+class Load(NamedTuple):
+    """How many ask, and how much at once."""
+
+    #: sockets that the queries come from
+    clients: int = 20
+    #: queries that wait for their answers
+    outstanding: int = 100
+
+
+def run(port: int, queries: Path, cores: Iterable[int], *options: str, load: Load) -> Result:
     """Send the queries of a file to a port of 127.0.0.1; ``options`` say how long (``-l``) or how often (``-n``)."""
     command = [
         *on_cores(cores, [installed("dnsperf"), "-s", HOST, "-p", str(port), "-a", CLIENT]),
-        *("-d", str(queries), "-c", str(clients), "-q", str(OUTSTANDING), "-t", str(_TIMEOUT), *options),
+        *("-d", str(queries), "-c", str(load.clients), "-q", str(load.outstanding), "-t", str(_TIMEOUT), *options),
     ]
     before = _children_seconds()
     try:

@@ -25,6 +25,7 @@ from gateway.control.protocol import Resolve
 from tests.support.daemon import Sockd, Toml, sockd
 from tests.support.lab.build import Lab
 from tests.support.lab.build import lab as build_lab
+from tests.support.lab.capture import capture
 from tests.support.lab.servers import needs_lab, serving
 from tests.support.lab.topology import (
     GATEWAY,
@@ -57,7 +58,7 @@ SETTINGS: Toml = {
 }
 #: everywhere is not the inside: that is named
 RULES = f"permit ALL {INSIDE_WEB}/32\npermit ALL ALL\n"
-ROUTES = f"eth1 {INSIDE_WEB}/32\n"
+ROUTES = f"wan2 *=ops ALL\neth1 {INSIDE_WEB}/32\n"
 HIDDEN = ("www.corp.example", "no.corp.example", "printer.lan", "80.0.1.10.in-addr.arpa", "corp.example")
 _EVERY_KIND = 0x0003
 
@@ -71,7 +72,9 @@ def networks(tmp_path: Path) -> Iterator[Lab]:
 @pytest.fixture
 def gateway(networks: Lab, tmp_path: Path) -> Iterator[Sockd]:
     prefix = networks.spaces[GATEWAY].prefix
-    with sockd(tmp_path / "gw", RULES, addresses=(), workers=2, settings=SETTINGS, prefix=prefix) as daemon:
+    with sockd(
+        tmp_path / "gw", RULES, addresses=(), workers=2, settings=SETTINGS, routes=ROUTES, prefix=prefix
+    ) as daemon:
         yield daemon
 
 
@@ -235,8 +238,23 @@ def test_a_session_sees_the_inside_names(networks: Lab, gateway: Sockd) -> None:
         done = networks.run(
             INSIDE, "curl", "-sS", "-m", "9", "--proxy", f"socks5h://{PROXY}:1080", f"http://{name}/", within=20
         )
-        assert done.returncode == 0, f"{done.stderr}{gateway.log()}"
+        assert done.returncode == 0, done.stderr + gateway.log()
         assert json.loads(done.stdout)["target"] == host
+
+
+def test_the_look_up_of_a_session_leaves_by_the_way_of_the_session(networks: Lab, gateway: Sockd) -> None:
+    space = networks.spaces[GATEWAY]
+    for user, way, name in (("ops", "wan2", "b.example"), ("fred", "wan1", "both.example")):
+        with capture(space, "wan1") as first, capture(space, "wan2") as second:
+            proxy = f"socks4a://{user}@{PROXY}:1080"
+            done = networks.run(INSIDE, "curl", "-sS", "-m", "9", "--proxy", proxy, f"http://{name}/", within=20)
+            assert done.returncode == 0, done.stderr + gateway.log()
+            asked = {
+                card: len(seen.packets(destination=OUTSIDE_NAMES, port=53, outgoing=True))
+                for card, seen in (("wan1", first), ("wan2", second))
+            }
+        assert asked.pop(way) >= 1
+        assert set(asked.values()) == {0}
 
 
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.full)])

@@ -18,6 +18,8 @@ INSIDE_HOST, OUTSIDE_HOST, OTHER_HOST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 """The name servers; the last is another address that the outside one can send from."""
 VIEWERS = "127.0.0.64/26"
 """Clients for whom ``view.example`` is inside, too."""
+WRITTEN = ("printer.example. A 10.0.0.9", "written.example. A 198.51.100.77")
+"""Local names of the outside zone."""
 VIEWER = "127.0.0.70"
 STRANGER = "127.0.1.9"
 """Who may not ask."""
@@ -42,6 +44,12 @@ OUTSIDE_ZONE: Zone = {
     "alias.example": {"CNAME": ["www.example."]},
     "www.view.example": {"A": ["198.51.100.90"]},
     "hostile-alias.example": {"CNAME": ["www.corp.example."]},
+    "to-localhost.example": {"CNAME": ["localhost."]},
+    # these lead to names that are written in gateway.toml
+    "to-printer.example": {"CNAME": ["printer.example."]},
+    "to-written.example": {"CNAME": ["written.example."]},
+    "printer.example": {"A": ["203.0.113.66"]},
+    "written.example": {"A": ["203.0.113.66"]},
     "turning.example": {"A": Turns.of(["198.51.100.9"], ["10.0.0.80"])},
     "rebound.example": {"A": ["10.0.0.80"]},
     "mixed.example": {"A": ["198.51.100.9", "10.0.0.80"]},
@@ -88,7 +96,13 @@ def zones(inside: LyingServer, outside: LyingServer, more: Mapping[str, object] 
         {"name": "corp.example", "networks": ["10.0.0.0/8"], "servers": [address(inside)]},
         {"name": "lab", "servers": [address(inside)]},
         {"name": "view.example", "servers": [address(inside)], "clients": [VIEWERS]},
-        {"name": ".", "servers": [address(outside)], "allow": ["friend.example"], **(more or {})},
+        {
+            "name": ".",
+            "servers": [address(outside)],
+            "allow": ["friend.example"],
+            "records": WRITTEN,
+            **(more or {}),
+        },
     ]
 
 
