@@ -5,15 +5,16 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from gateway.address import Address, Name, canonical_name
+from gateway.address import Address, canonical_name
 from gateway.daemon.messages import LookedUp, LookUp, close_all, is_address, receive, send
 from gateway.dns.constants import AAAA, HEADER_BYTES, A
 from gateway.dns.forwarder import Forwarder
-from gateway.dns.names import BadName, wire_name
+from gateway.dns.names import wire_name
 from gateway.dns.query import build_query
 from gateway.dns.response import Malformed, read_response
 from gateway.dns.show import shown
 from gateway.dns.zones import View
+from gateway.errors import BadName
 
 MESSAGES_A_TURN = 64
 
@@ -82,12 +83,9 @@ class NameDesk:
 
 
 def _checked(name: str) -> bytes | None:
-    """The wire name of a name that sessions may ask for."""
-    canonical: Name | None = canonical_name(name)
-    if canonical is None:
-        return None
+    """The wire name of a name that sessions may ask for; None: it is none."""
     try:
-        return wire_name(canonical)
+        return wire_name(canonical_name(name))
     except BadName:
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config.rules import EgressWord
 from gateway.dns.answer import NEVER, Answer
-from gateway.dns.cache import Cache
+from gateway.dns.cache import Cache, is_negative
 from gateway.dns.chain import alias, spliced
 from gateway.dns.clients import Client
 from gateway.dns.constants import AAAA, MAX_MESSAGE, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, A, Ede
@@ -19,7 +19,7 @@ from gateway.dns.hot import keep
 from gateway.dns.names import text_name
 from gateway.dns.outside import Asker, Events, Failure, Outside, Ways
 from gateway.dns.pursuit import Link, Pursuit
-from gateway.dns.query import Query, read_query
+from gateway.dns.query import CD_BIT, DO_BIT, Query, key_of, read_query
 from gateway.dns.reply import failure, reply, stale_reply
 from gateway.dns.servers import Servers
 from gateway.dns.serving import Serving
@@ -35,6 +35,9 @@ FAILED_SECONDS = 1.0
 """So long nobody is asked again for what no server could answer (RFC 9520 §3.2)."""
 
 MAX_FAILED = 4096
+
+VARIANTS = (0, DO_BIT, CD_BIT, DO_BIT | CD_BIT)
+"""In which one question may be known."""
 
 
 class Counts:
@@ -411,7 +414,7 @@ class Forwarder:
             return False
         serving = self._servings.get(zone)  # none, if the zone is another one since a reload
         answer = None if serving is None else serving.cache.stale(pursuit.key, now)
-        if answer is None or answer.target is not None:
+        if answer is None or answer.target is not None or serving is None or _is_denied(serving.cache, pursuit, now):
             return False
         self._over(pursuit)
         self.counts.stale += 1
@@ -426,6 +429,17 @@ class Forwarder:
 
 
 _EDES = frozenset(Ede)
+
+
+def _is_denied(cache: Cache, pursuit: Pursuit, now: float) -> bool:
+    """Whether a fresh answer, to whoever asked, says that there is no such name, or nothing of the type in question."""
+    kind = pursuit.query.type
+    for other in {kind, A, AAAA}:
+        for variant in VARIANTS:
+            answer = cache.get(key_of(pursuit.name, other, variant), now)
+            if answer is not None and (answer.rcode == NXDOMAIN or (other == kind and is_negative(answer))):
+                return True
+    return False
 
 
 def _outer(pursuit: Pursuit) -> Link | None:

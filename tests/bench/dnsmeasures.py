@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench import dnsperf, figures, machine, resolvers, tree
-from tests.bench.dnsperf import Load, Result
+from tests.bench.dnsperf import Result
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure
 from tests.bench.sample import Measure, Sample
@@ -25,16 +25,10 @@ KNOWN = 10_007
 LATENCY_RATE = 10_000
 """Queries a second while latencies are measured: a load that is far below what any of them can do."""
 
-COLD_RATE = 100_000
+COLD_RATE = 200_000
 """New names a second at most: more than any of them forwards."""
 
 _WARM_NAMES = 100
-
-LOAD = Load()
-
-#: Several processes of a server share a port by the hash of the client's address and port: many, so that they are even.
-#: And each of them has as much to do at a time as one alone.
-_MUCH = Load(clients=200, outstanding=400)
 
 #: what is left over of a run must be done before memory is read
 _REST_SECONDS = 0.3
@@ -74,7 +68,7 @@ class _Run(NamedTuple):
     #: CPU seconds of the whole server, of its busiest process, and of dnsperf and the name server
     server_cpu: float
     busiest_cpu: float
-    load_cpu: float
+    load: float
     foreign: float
 
     def sample(self, values: Mapping[Figure, float]) -> Sample:
@@ -89,18 +83,18 @@ def _read(bench: Bench, server: Running) -> _Clock:
     return _Clock(tree.process_seconds(server.pid), tree.cpu_seconds(bench.name_server.pid), machine.ticks())
 
 
-def _ask(bench: Bench, server: Running | None, names: Path, *options: str, load: Load = LOAD) -> _Run:
+def _ask(bench: Bench, server: Running | None, names: Path, *options: str) -> _Run:
     if server is None:
         raise TypeError("without a server there is nobody to ask")
     before = _read(bench, server)
-    result = dnsperf.run(server.port, names, resolvers.load_cores(), *options, load=load)
+    result = dnsperf.run(server.port, names, resolvers.load_cores(), *options)
     after = _read(bench, server)
     each = [seconds - before.server.get(pid, 0.0) for pid, seconds in after.server.items()]
-    load_cpu = result.cpu + after.name_server - before.name_server
+    load = result.cpu + after.name_server - before.name_server
     busy = after.machine.busy - before.machine.busy
     total = max(after.machine.total - before.machine.total, 1 / machine.TICKS)
-    foreign = max(0.0, (busy - sum(each) - load_cpu) / total)
-    return _Run(result, sum(each), max(each, default=0.0), load_cpu, foreign)
+    foreign = max(0.0, (busy - sum(each) - load) / total)
+    return _Run(result, sum(each), max(each, default=0.0), load, foreign)
 
 
 def warm(bench: Bench, server: Running) -> None:
@@ -111,26 +105,26 @@ def warm(bench: Bench, server: Running) -> None:
         raise BenchError(f"{server.name} answers badly: {result.first_failure or 'nothing at all'}")
 
 
-def _cached(bench: Bench, server: Running | None, load: Load, passes: int) -> Sample:
+def _cached(bench: Bench, server: Running | None, passes: int, *options: str) -> Sample:
     names = queries(bench.folder, "k", KNOWN)
-    _ask(bench, server, names, "-n", f"{passes}", load=load)
-    run = _ask(bench, server, names, "-l", str(bench.seconds), load=load)
+    _ask(bench, server, names, "-n", f"{passes}")
+    run = _ask(bench, server, names, "-l", str(bench.seconds), *options)
     values = {figures.DNS_CACHED: run.result.rate}
     if run.busiest_cpu:
         values[figures.DNS_CORE] = run.result.completed / run.busiest_cpu
         values[figures.DNS_CPU] = run.each(run.server_cpu)
-        values[figures.DNS_LOAD] = run.each(run.load_cpu)
+        values[figures.DNS_LOAD] = run.each(run.load)
     return run.sample(values)
 
 
 def cached(bench: Bench, server: Running | None) -> Sample:
     """Names that are in the cache, as fast as they are answered."""
-    return _cached(bench, server, LOAD, 2)
+    return _cached(bench, server, 2)
 
 
 def shared(bench: Bench, server: Running | None) -> Sample:
-    """The same from many clients, for servers of several processes, each of which has to learn the names."""
-    return _cached(bench, server, _MUCH, 10)
+    """The same for servers of several processes: each has to learn the names, and to have enough to do."""
+    return _cached(bench, server, 10, "-q", f"{2 * dnsperf.OUTSTANDING}")
 
 
 def latency(bench: Bench, server: Running | None) -> Sample:
@@ -155,7 +149,7 @@ def cold(bench: Bench, server: Running | None) -> Sample:
     values = {figures.DNS_COLD: run.result.rate}
     if run.result.completed:
         values[figures.DNS_COLD_CPU] = run.each(run.server_cpu)
-        values[figures.DNS_COLD_LOAD] = run.each(run.load_cpu)
+        values[figures.DNS_COLD_LOAD] = run.each(run.load)
     return run.sample(values)
 
 
@@ -173,7 +167,7 @@ def memory(bench: Bench, server: Running | None) -> Sample:
         again = _ask(bench, server, names, "-n", "1")
     finally:
         os.killpg(bench.name_server.pid, signal.SIGCONT)
-    values = {figures.DNS_MEMORY: (full - empty) / 1000, figures.DNS_MEMORY_ALL: full / 1000}
+    values = {figures.DNS_MEMORY: max(0.0, full - empty) / 1000, figures.DNS_MEMORY_ALL: full / 1000}
     worse = max(first, again, key=lambda run: run.result.failed)
     return worse.sample(values)
 

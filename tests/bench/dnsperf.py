@@ -14,6 +14,12 @@ from tests.bench.errors import BenchError
 from tests.bench.machine import on_cores
 from tests.bench.servers import HOST, installed
 
+OUTSTANDING = 100
+"""Queries that wait for their answers at once: so many fit into the buffer of any socket."""
+
+CLIENTS = 100
+"""Sockets that the queries come from. Processes that share a port get them by their hash: many, so that it is even."""
+
 CLIENT = "127.0.0.2"
 """Not where the name server is: who asks for a name from there, while it is asked for it, looks like a loop."""
 
@@ -83,20 +89,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
 
 
-class Load(NamedTuple):
-    """How many ask, and how much at once."""
-
-    #: sockets that the queries come from
-    clients: int = 20
-    #: queries that wait for their answers
-    outstanding: int = 100
-
-
-def run(port: int, queries: Path, cores: Iterable[int], *options: str, load: Load) -> Result:
+def run(port: int, queries: Path, cores: Iterable[int], *options: str) -> Result:
     """Send the queries of a file to a port of 127.0.0.1; ``options`` say how long (``-l``) or how often (``-n``)."""
     command = [
         *on_cores(cores, [installed("dnsperf"), "-s", HOST, "-p", str(port), "-a", CLIENT]),
-        *("-d", str(queries), "-c", str(load.clients), "-q", str(load.outstanding), "-t", str(_TIMEOUT), *options),
+        *("-d", str(queries), "-c", str(CLIENTS), "-q", str(OUTSTANDING), "-t", str(_TIMEOUT), *options),
     ]
     before = _children_seconds()
     try:

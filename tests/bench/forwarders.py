@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench import dnsmeasures, report, resolvers
+from tests.bench import dnsmeasures, dnsperf, report, resolvers
 from tests.bench.dnsmeasures import MEASURES, Bench
 from tests.bench.figures import DNS_FIGURES, DNS_SERIES_FIGURES
 from tests.bench.resolvers import NAME_SERVER, PEERS
@@ -32,7 +32,7 @@ def _open(folder: Path, scale: Scale) -> Iterator[Bench]:
 
 def _conditions(scale: Scale) -> str:
     return (
-        f"{dnsmeasures.KNOWN:,} cached names, {dnsmeasures.LOAD.outstanding} queries outstanding, by UDP, name server: nsd; "
+        f"{dnsmeasures.KNOWN:,} cached names, {dnsperf.OUTSTANDING} queries outstanding, by UDP; name server: nsd; "
         f"a core: by the CPU time of the busiest process; latency at {dnsmeasures.LATENCY_RATE:,} queries/s; "
         f"memory: growth of PSS by {scale.names:,} names"
     )

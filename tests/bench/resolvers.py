@@ -30,9 +30,9 @@ def server_cores(workers: int = 1) -> list[int]:
 
 
 def load_cores() -> list[int]:
-    """The other ones, for dnsperf and the name server; the same one if there is only one."""
+    """Those behind the first two, for dnsperf and the name server; what there is where there are fewer."""
     available = cores()
-    return available[1:] or available
+    return available[2:] or available[1:] or available
 
 
 def answers(port: int) -> bool:
@@ -222,7 +222,7 @@ PEERS = (
     Peer(
         "dnsmasq",
         "dnsmasq",
-        f"cache of {CACHE:,} names, {_WAITING:,} queries may wait",
+        f"cache of {CACHE:,} names, whose memory is taken at the start; {_WAITING:,} queries may wait",
         _dnsmasq_version,
         _dnsmasq,
         answers,

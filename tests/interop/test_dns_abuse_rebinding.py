@@ -70,7 +70,7 @@ def test_real_names_are_not_in_the_way(world: SplitWorld) -> None:
     assert records(world.gateway.ask("www.example")) == ["www.example. A 198.51.100.1"]
     assert records(world.gateway.ask("www.example", "AAAA")) == ["www.example. AAAA 2001:db8::1"]
     assert records(world.gateway.ask("service.example", "HTTPS")) == [
-        "service.example. HTTPS 1 . ipv4hint=\"198.51.100.9\""
+        'service.example. HTTPS 1 . ipv4hint="198.51.100.9"'
     ]
     assert records(world.gateway.ask("alias.example"))[-1] == "www.example. A 198.51.100.1"
 
@@ -110,7 +110,10 @@ def test_an_inside_alias_does_not_lead_back_by_the_outside(world: SplitWorld) ->
     assert records(answer) == []
     why = extended_error(answer)
     assert why is not None
-    assert why == (BLOCKED, "hostile-alias.example. of zone . is not given: it is an alias into the inside zone corp.example")
+    assert why == (
+        BLOCKED,
+        "hostile-alias.example. of zone . is not given: it is an alias into the inside zone corp.example",
+    )
     assert world.inside.heard("www.corp.example") == []
 
 

@@ -40,7 +40,10 @@ def calm(world: SplitWorld) -> None:
 def test_what_the_inside_says_of_the_outside_is_dropped(world: SplitWorld, is_before: bool) -> None:
     lies = Extra(ISOLATED.answer[:1], ISOLATED.authority, ISOLATED.additional, before=is_before)
     world.inside.obey(on(lies))
-    for name, wanted in (("www.corp.example", INSIDE_WEB), ("x.many.corp.example", ["x.many.corp.example. A 10.0.0.7"])):
+    for name, wanted in (
+        ("www.corp.example", INSIDE_WEB),
+        ("x.many.corp.example", ["x.many.corp.example. A 10.0.0.7"]),
+    ):
         answer = world.gateway.ask(name)
         assert (records(answer), answer.authority, answer.additional) == (wanted, [], [])
     assert records(world.gateway.ask("www.example")) == OUTSIDE_WEB
@@ -82,7 +85,10 @@ def test_an_alias_out_of_the_zone_is_followed_where_it_leads(world: SplitWorld) 
 
 
 def test_an_alias_within_the_zone_is_taken_as_it_is(world: SplitWorld) -> None:
-    assert records(world.gateway.ask("alias.corp.example")) == ["alias.corp.example. CNAME www.corp.example.", *INSIDE_WEB]
+    assert records(world.gateway.ask("alias.corp.example")) == [
+        "alias.corp.example. CNAME www.corp.example.",
+        *INSIDE_WEB,
+    ]
     assert [one.name for one in world.inside.heard()] == ["alias.corp.example"]
     assert records(world.gateway.ask("alias.example")) == ["alias.example. CNAME www.example.", *OUTSIDE_WEB]
 

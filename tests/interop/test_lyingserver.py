@@ -293,7 +293,11 @@ def test_dig_sees_the_lie(server: LyingServer, habits: list[Habit], words: tuple
     assert re.search(seen, said), said
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TRICKS if kind not in ("steps", "forward")])
+#: dig follows these, or some of them at times
+READABLE = {"steps", "forward", "header"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TRICKS if kind not in READABLE])
 def test_a_trick_of_compression_is_no_message_for_dig(server: LyingServer, kind: str) -> None:
     server.obey(on(Trick(kind)))
     said = dig(server, "www.example")

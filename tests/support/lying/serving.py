@@ -6,6 +6,7 @@ JSON each: that it is ready and where, that an order is carried out, and every q
 
 import asyncio
 import contextlib
+import errno
 import json
 import pickle
 import socket
@@ -138,8 +139,15 @@ class Serving:
         else:
             act(*arguments)
 
-    def _send(self, datagrams: socket.socket, send: Send, source: _Address) -> None:
-        chosen = self._other(datagrams, send.source) if send.source else datagrams
+    def _send(self, datagrams: socket.socket, send: Send, source: _Address, attempts: int = 40) -> None:
+        try:
+            chosen = self._other(datagrams, send.source) if send.source else datagrams
+        except OSError as error:
+            # a socket of all addresses that somebody has for a moment
+            if error.errno != errno.EADDRINUSE or not attempts:
+                raise
+            self._loop.call_later(0.05, self._send, datagrams, send, source, attempts - 1)
+            return
         with contextlib.suppress(OSError):  # who asked may be gone
             chosen.sendto(send.data()[:_MOST], source)
 

@@ -66,7 +66,7 @@ class Trick:
     ``self``: it points to itself. ``back``: to its own first label. ``forward``: to what comes later. ``circle``: two
     that point to each other. ``beyond``: behind the end. ``steps``: through a hundred pointers. ``long``: a name of
     more than 255 bytes. ``reserved``: a label of an unknown kind. ``cut``: its second byte is missing. ``header``: into
-    the header. ``rdata``: a record's length does not hold the name in it.
+    the header, whose zero byte some take for the root. ``rdata``: a record's length does not hold the name in it.
     """
 
     kind: str
@@ -90,14 +90,15 @@ def _rest(kind: int, data: bytes, length: int | None = None) -> bytes:
 
 _ADDRESS = bytes((192, 0, 2, 99))
 _A = _rest(1, _ADDRESS)
+_STEPS = 100
 
 
 def _steps(at: int) -> bytes:
-    """A record of an unknown type, whose data is a hundred pointers, each to the one before; an alias to the last."""
-    owner, place = _pointer(12), at + 2 + 10
-    hops = [_pointer(12), *(_pointer(place + 2 * number) for number in range(100))]
-    last = _pointer(place + 2 * 100)
-    return owner + _rest(65280, b"".join(hops)) + owner + _rest(5, last)
+    """A record of an unknown type, whose data is a name and pointers, each to the one before; an alias to the last."""
+    owner, place, name = _pointer(12), at + 2 + 10, wire("far.example")
+    places = [place, *(place + len(name) + 2 * number for number in range(_STEPS))]
+    hops = b"".join(map(_pointer, places[:-1]))
+    return owner + _rest(65280, name + hops) + owner + _rest(5, _pointer(places[-1]))
 
 
 def _long(at: int) -> bytes:
@@ -117,7 +118,7 @@ _TRICKS: dict[str, Callable[[int], bytes]] = {
     "long": _long,
     "reserved": lambda _: b"\x80a\0" + _A,
     "cut": lambda _: b"\xc0",
-    "header": lambda _: _pointer(0) + _A,
+    "header": lambda _: _pointer(4) + _A,
     "rdata": lambda _: _pointer(12) + _rest(5, wire("somewhere.example"), 4),
 }
 

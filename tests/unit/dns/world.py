@@ -191,7 +191,7 @@ class World:
     def line(self, text: str) -> None:
         self.lines.append(text)
 
-    def _record(self, pursuit: Pursuit, rcode: int, why: str, now: float) -> None:
+    def _record(self, pursuit: Pursuit, rcode: int, why: str, _now: float) -> None:
         client = "sockd" if pursuit.client is None else str(pursuit.client.address)
         name = dns.name.from_wire(pursuit.query.name, 0)[0]
         self.records.append(f"{client} {name} {dns.rcode.to_text(dns.rcode.Rcode(rcode))} {why}".strip())
