@@ -42,7 +42,7 @@ from gateway.daemon.namedesk import NameDesk
 from gateway.daemon.querylog import QueryLogger
 from gateway.daemon.ways import ZoneWays, prefers_ipv6
 from gateway.dns.clients import Client, Clients
-from gateway.dns.exchanges import Flight
+from gateway.dns.exchanges import Attempt
 from gateway.dns.forwarder import Forwarder
 from gateway.dns.guard import Guard
 from gateway.dns.servers import Server
@@ -176,11 +176,11 @@ class Resolver:
 
     # What comes back from name servers
 
-    def _heard(self, flight: Flight, data: bytes) -> bool:
-        return self._forwarder.exchanges.heard(flight, data, self._loop.time())
+    def _heard(self, attempt: Attempt, data: bytes) -> bool:
+        return self._forwarder.exchanges.heard(attempt, data, self._loop.time())
 
-    def _failed(self, flight: Flight, why: str) -> None:
-        self._forwarder.exchanges.failed(flight, why, self._loop.time())
+    def _failed(self, attempt: Attempt, why: str) -> None:
+        self._forwarder.exchanges.failed(attempt, why, self._loop.time())
 
     def _tick(self) -> None:
         self._forwarder.tick(self._loop.time())

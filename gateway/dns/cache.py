@@ -8,7 +8,7 @@ asked for again before what somebody did (second chance). The answers are spread
 large one stands still for milliseconds whenever it is rebuilt.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from struct import Struct
 from typing import NamedTuple, TypeVar
 
@@ -187,6 +187,16 @@ class Cache:
         removed = 0
         for shard in self._shards:
             keys = [key for key in shard.answers if key[:-3] == name or (below and is_below(key[:-3], name))]
+            shard.drop(keys)
+            removed += len(keys)
+        self._count -= removed
+        return removed
+
+    def forget(self, wrong: Callable[[bytes], bool]) -> int:
+        """Forget the answers whose records, as bytes, are wrong now; how many it was."""
+        removed = 0
+        for shard in self._shards:
+            keys = [key for key, answer in shard.answers.items() if wrong(answer.body)]
             shard.drop(keys)
             removed += len(keys)
         self._count -= removed

@@ -1,83 +1,85 @@
-"""Answers that are pieced together: aliases that lead through several answers, by dnspython, off the fast path."""
+"""Answers that are pieced together: aliases that lead through several answers, off the fast path, but never far from it.
 
-from collections.abc import Iterable
+Every hit behind an alias goes through here, and every answer may be a stranger's, so that the parts are read as octets,
+with the bounds of `gateway.dns.message`, and what can not be put together is a failure like any other.
+"""
 
-import dns.flags
-import dns.message
-import dns.name
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
+import struct
+from collections.abc import Iterable, Sequence
 
 from gateway.dns.answer import Answer
-from gateway.dns.constants import CNAME, HEADER_BYTES, IN, NOERROR, QR
+from gateway.dns.body import Body
+from gateway.dns.constants import CNAME, HEADER_BYTES, IN, MAX_TTL, NOERROR, SERVFAIL, SOA
+from gateway.dns.message import Malformed, Names
 from gateway.dns.pursuit import Link
+from gateway.dns.response import MAX_RECORDS
+from gateway.dns.sections import Record, read_records
 
 ALIAS_TTL = 60
 """Seconds, of the alias that a name of one label is."""
 
+MAX_SPLICED = 2 * MAX_RECORDS
+"""Records of all parts: as many as one answer may have, and as many that lead there."""
+
+_NO_HEADER = bytes(HEADER_BYTES)
+
+_pack_question = struct.Struct("!HH").pack
+_pack_alias = struct.Struct("!HHHLH").pack
+
 
 def alias(target: bytes) -> Answer:
     """That the name of the question is another name of ``target``; it is kept by nobody here."""
-    record = b"\xc0\x0c" + _U16(CNAME) + _U16(IN) + ALIAS_TTL.to_bytes(4, "big") + _U16(len(target)) + target
+    record = _pack_alias(0xC000 | HEADER_BYTES, CNAME, IN, ALIAS_TTL, len(target)) + target
     return Answer(NOERROR, 1, 0, record, (6,), 0, origin="[resolver] domain", target=target)
-
-
-def _U16(number: int) -> bytes:
-    return number.to_bytes(2, "big")
 
 
 def spliced(name: bytes, kind: int, chain: Iterable[Link], last_name: bytes, last: Answer, now: float) -> Answer:
     """One answer to the question for ``name``: the aliases of the chain, then what the last one says.
 
     Its TTLs are those of now, and it expires with the first of its parts. Not called authentic: nobody has seen it as
-    a whole.
+    a whole. Never raises: parts that can not be read, or are more than one message holds, make an answer with
+    SERVFAIL, without records and kept by nobody.
     """
-    whole = dns.message.Message(id=0)
-    whole.flags = dns.flags.Flag(QR)
-    whole.question = [dns.rrset.RRset(_name(name), dns.rdataclass.IN, dns.rdatatype.RdataType(kind))]
-    expires = last.expires
-    for link in chain:
-        part = _message(link.name, kind, link.answer, now)
-        whole.answer += part.answer
-        # The proofs of its wildcards; what does not exist is for the last one to say.
-        whole.authority += [rrset for rrset in part.authority if rrset.rdtype != dns.rdatatype.SOA]
-        expires = min(expires, link.answer.expires)
-    part = _message(last_name, kind, last, now)
-    whole.answer += part.answer
-    whole.authority += part.authority
-    whole.set_rcode(part.rcode())
-    return _answer(whole, last, expires, now)
-
-
-def _answer(whole: dns.message.Message, last: Answer, expires: float, now: float) -> Answer:
-    # Names are written out, so that the places of the TTLs need not be searched for among pointers.
-    bodies, ttls, at = [], [], 0
-    for rrset in (*whole.answer, *whole.authority):
-        for rdata in rrset:
-            owner, data = rrset.name.to_wire() or b"\0", rdata.to_wire() or b""
-            ttls.append(at + len(owner) + 4)
-            fixed = _U16(rrset.rdtype) + _U16(rrset.rdclass) + rrset.ttl.to_bytes(4, "big") + _U16(len(data))
-            bodies.append(owner + fixed + data)
-            at += len(bodies[-1])
-    records, authorities = (sum(map(len, section)) for section in (whole.answer, whole.authority))
-    ttl = int(min(expires - now, 1 << 31))
-    answer = Answer(last.rcode, records, authorities, b"".join(bodies), tuple(ttls), ttl, origin=last.origin)
-    answer.stored, answer.expires = now, expires
+    parts = (*chain, Link(last_name, last, None))
+    answer = _joined(name, kind, parts, now)
+    answer.stored = now
+    answer.expires = min(part.answer.expires for part in parts) if answer.rcode != SERVFAIL else now
+    answer.ttl = int(min(max(answer.expires - now, 0), MAX_TTL))
+    answer.origin = last.origin
     return answer
 
 
-def _message(name: bytes, kind: int, answer: Answer, now: float) -> dns.message.Message:
-    counts = b"".join(map(_U16, (1, answer.records, answer.authorities, 0)))
-    flags = _U16(QR | (answer.rcode & 0xF))
-    question = name + _U16(kind) + _U16(IN)
-    assert len(flags + counts) + 2 == HEADER_BYTES
-    message = dns.message.from_wire(bytes(2) + flags + counts + question + answer.body)
-    age = answer.age(now)
-    for rrset in (*message.answer, *message.authority):
-        rrset.ttl = max(0, rrset.ttl - age)
-    return message
+def _joined(name: bytes, kind: int, parts: Sequence[Link], now: float) -> Answer:
+    """The records of all parts, those of the answer sections first. How long they count is not known yet."""
+    body = Body(name)
+    proofs = []
+    records = authorities = 0
+    try:
+        if sum(part.answer.records + part.answer.authorities for part in parts) > MAX_SPLICED:
+            raise Malformed("it has too many records")
+        for part in parts:
+            answers, authority, names = _read(part, kind)
+            if part is not parts[-1]:
+                # The proofs of its wildcards; what does not exist is for the last one to say.
+                authority = [record for record in authority if record.type != SOA]
+            age = part.answer.age(now)
+            body.add(answers, names, age)
+            records += len(answers)
+            authorities += len(authority)
+            proofs.append((authority, names, age))
+        for proof in proofs:
+            body.add(*proof)
+    except (Malformed, IndexError, struct.error):
+        return Answer(SERVFAIL, 0, 0, b"", (), 0)
+    octets, ttls = body.written()
+    return Answer(parts[-1].answer.rcode, records, authorities, octets, ttls, 0)
 
 
-def _name(name: bytes) -> dns.name.Name:
-    return dns.name.from_wire(name, 0)[0]
+def _read(part: Link, kind: int) -> tuple[list[Record], list[Record], Names]:
+    """The records of both sections, as they lie behind the question, and the names that they point to."""
+    name, answer, _ = part
+    data = b"".join((_NO_HEADER, name, _pack_question(kind, IN), answer.body))
+    names = Names(data, name)
+    answers, at = read_records(data, len(data) - len(answer.body), answer.records, names)
+    authority, _ = read_records(data, at, answer.authorities, names)
+    return answers, authority, names

@@ -4,8 +4,12 @@ An answer counts if it has the id, the letter case and the question that were se
 to (RFC 5452, field-cases D1). Several wrong ones mean that somebody guesses: the question goes on by TCP. Two who ask
 the same wait for the same exchange. A question never leaves its zone: when none of the zone's servers answers, that is
 the answer.
+
+When a server takes longer than it usually does another one is asked, but its answer still counts: a name that no cache
+has takes a recursive server much longer than others. Only who says nothing at all for long has failed.
 """
 
+import errno
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
@@ -16,7 +20,7 @@ from gateway.dns.answer import Answer
 from gateway.dns.constants import FORMERR, NOERROR, NOTIMP, NXDOMAIN, SERVFAIL, SOA, Ede, rcode_text
 from gateway.dns.guard import Guard, allowed
 from gateway.dns.names import text_name
-from gateway.dns.outside import Events, Failure, Outside, Ways
+from gateway.dns.outside import Events, Failure, Ours, Outside, Ways
 from gateway.dns.query import build_query, key_of
 from gateway.dns.response import Malformed, Reading, read_response
 from gateway.dns.servers import Health
@@ -24,6 +28,9 @@ from gateway.dns.serving import Serving
 
 GIVE_UP_SECONDS = 6.0
 """Of one question in all: stubs ask again, or somebody else, after five seconds at most (resolv.conf(5))."""
+
+SILENCE_SECONDS = 2.0
+"""A server that has not said a word for so long has failed; it is still listened to."""
 
 PROBE_SECONDS = 1.0
 """How long a server that is down may take to show that it is not."""
@@ -34,24 +41,48 @@ STREAM_SECONDS = 4.0
 STALE_SECONDS = 1.8
 """After so long whoever waits gets what was known before, if it may be given (RFC 8767 §5)."""
 
-PLAIN_SECONDS = 900.0
-"""A server that refused EDNS is asked without it so long (RFC 6891 §6.2.2)."""
+HABIT_SECONDS = 900.0
+"""So long it is kept in mind that a server is asked without EDNS (RFC 6891 §6.2.2), or by TCP alone."""
 
 MAX_WRONG = 3
 """Wrong answers to one question before it goes on by TCP."""
 
 ROUNDS = 2
-"""How often each server is asked one question at most."""
+"""How often each server is asked one question at most, once a round; by TCP again where UDP does not do."""
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say nothing about a name server."""
 
 Outcome = Answer | Failure
 
 
-class Flight:
-    """One question on its way; the token of the outside."""
+class Attempt:
+    """A flight's question to one server; the token of the outside."""
 
-    __slots__ = ("asked_at", "cases", "deadline", "edns", "failure", "give_up_at", "health", "is_probe", "is_stream",
-                 "key", "link", "name", "over", "rounds", "sent", "serial", "serving", "tried", "type", "variant",
-                 "waiters", "way", "words", "wrong")  # fmt: skip
+    __slots__ = ("asked_at", "edns", "flight", "health", "is_silent", "is_stream", "link", "over", "sent", "way",
+                 "wrong")  # fmt: skip
+
+    def __init__(self, flight: "Flight", health: Health, way: str, sent: bytes, now: float) -> None:
+        self.flight = flight
+        self.health = health
+        #: how it left, for the log
+        self.way = way
+        self.sent = sent
+        self.asked_at = now
+        self.link: Any = None
+        self.edns = self.is_stream = self.over = False
+        #: counted as a failure already
+        self.is_silent = False
+        #: wrong answers
+        self.wrong = 0
+
+
+class Flight:
+    """One question on its way."""
+
+    __slots__ = ("attempts", "began", "failure", "give_up_at", "health", "is_plain", "is_probe", "key",
+                 "lost_case", "name", "over", "rounds", "serving", "tried", "type", "variant", "waiters",
+                 "way", "words")  # fmt: skip
 
     def __init__(self, serving: Serving, key: bytes, words: tuple[EgressWord, ...], now: float) -> None:
         self.serving = serving
@@ -60,31 +91,29 @@ class Flight:
         self.name = key[:-3]
         self.type = (key[-3] << 8) | key[-2]
         self.variant = key[-1]
-        self.link: Any = None
         #: who wants to know, the first one first
         self.waiters: list[Any] = []
+        #: those that may still be answered, and the servers that were asked in this round
+        self.attempts: list[Attempt] = []
         self.tried: list[Health] = []
-        self.health: Health | None = None
-        self.sent = b""
-        self.asked_at = now
-        self.deadline = self.give_up_at = now + GIVE_UP_SECONDS
-        #: counts attempts, so that the timers of former ones are known as such
-        self.serial = 0
+        self.began = now
+        self.give_up_at = now + GIVE_UP_SECONDS
         self.rounds = 1
-        self.wrong = 0
-        self.is_stream = False
-        self.edns = True
+        #: asked without EDNS from now on, and of whom wrong answers have come
+        self.is_plain = False
+        self.lost_case: Health | None = None
         #: for one server, which is down, and for nobody's sake
         self.is_probe = False
         self.over = False
         #: the best that can be said if no server does better
         self.failure: Failure | None = None
-        #: how it left, for the log
+        #: who was asked last, or has answered, and by which way
+        self.health: Health | None = None
         self.way = ""
 
     @property
     def server(self) -> str:
-        """Who was asked last."""
+        """Who was asked last, or has answered."""
         return "" if self.health is None else self.health.text
 
 
@@ -104,8 +133,12 @@ class Exchanges:
         events: Events,
         landed: Landed,
         overdue: Callable[[Flight, float], None],
+        limit: int = 4096,
     ) -> None:
-        """``random`` gives so many unpredictable bytes; ``overdue`` hears of what waits for `STALE_SECONDS`."""
+        """``random`` gives so many unpredictable bytes; ``overdue`` hears of what waits for `STALE_SECONDS`.
+
+        At most ``limit`` questions to one zone are on their way.
+        """
         self.ways = ways
         self.guard = guard
         self._outside = outside
@@ -113,8 +146,9 @@ class Exchanges:
         self._events = events
         self._landed = landed
         self._overdue = overdue
+        self._limit = limit
         self._flights: dict[tuple[Serving, bytes, tuple[EgressWord, ...]], Flight] = {}
-        self._timers: list[tuple[float, int, int, Flight]] = []
+        self._timers: list[tuple[float, int, Attempt | Flight]] = []
         self._number = count().__next__
         self.sent = self.timeouts = self.wrong = 0
 
@@ -133,9 +167,15 @@ class Exchanges:
         if waiter is not None:
             flight.waiters.append(waiter)
         serving.forwarded += 1
+        serving.flying += 1
+        if serving.flying > self._limit:
+            # A zone whose servers are slow must leave room for the others.
+            text = f"zone {serving.zone.text}: {self._limit} questions wait for its name servers already"
+            self._end(flight, Failure(SERVFAIL, Ede.OTHER, text), now)
+            return flight
         self._attempt(flight, now)
         if serving.zone.stale and not flight.over:
-            heappush(self._timers, (now + STALE_SECONDS, self._number(), -1, flight))
+            heappush(self._timers, (now + STALE_SECONDS, self._number(), flight))
         return flight
 
     def probe(self, serving: Serving, health: Health, now: float) -> None:
@@ -143,29 +183,36 @@ class Exchanges:
         flight = Flight(serving, key_of(serving.zone.name, SOA), (), now)
         flight.is_probe = True
         flight.give_up_at = now + PROBE_SECONDS
-        if not self._ask(flight, health, now):
-            flight.over = True
+        self._ask(flight, health, now)
 
     # One attempt after the other
 
     def _attempt(self, flight: Flight, now: float) -> None:
-        """Ask the best server that was not asked yet; without one, that is the end."""
+        """Ask the best server that was not asked in this round; when there is nobody to wait for, that is the end."""
         if flight.is_probe:
-            flight.over = True
+            flight.over = not flight.attempts
             return
-        servers = flight.serving.servers
         while now < flight.give_up_at:
-            health = servers.best(now, flight.tried)
+            health = self._next(flight, now)
             if health is None:
-                if flight.rounds >= ROUNDS or not flight.tried or servers.is_dead() or flight.failure is not None:
-                    break
-                flight.rounds += 1
-                flight.tried = []
-                continue
+                break
             flight.tried.append(health)
             if self._ask(flight, health, now):
                 return
-        self._end(flight, self._unanswered(flight, now), now)
+        if not flight.attempts:
+            self._end(flight, self._unanswered(flight, now), now)
+
+    def _next(self, flight: Flight, now: float) -> Health | None:
+        servers = flight.serving.servers
+        health = servers.best(now, flight.tried)
+        if health is None and flight.words:
+            # Servers that are down by other ways may be up by these.
+            health = next((one for one in servers.all if one not in flight.tried), None)
+        if health is None and flight.tried and flight.rounds < ROUNDS and flight.failure is None:
+            flight.rounds += 1
+            flight.tried = []
+            health = servers.best(now, ())
+        return health
 
     def _unanswered(self, flight: Flight, now: float) -> Failure:
         if flight.failure is not None:
@@ -184,127 +231,167 @@ class Exchanges:
             # Nothing is wrong with the server, and there is no other way: see Ways.
             flight.failure = Failure(SERVFAIL, Ede.NETWORK_ERROR, f"zone {flight.serving.zone.text}: {way.blocked}")
             return False
-        flight.health = health
-        flight.is_stream = stream or bool(server.tls)
-        flight.edns = health.plain_until <= now
-        flight.way = "" if way.egress is None else way.egress.uplink
-        flight.wrong = 0
-        flight.asked_at = now
         number = int.from_bytes(self._random(10), "big")
+        edns = not flight.is_plain and health.plain_until <= now
+        is_stream = stream or bool(server.tls) or health.stream_until > now
         # By TCP nobody guesses, and a server that loses the case of letters can still be asked.
-        cases = 0 if flight.is_stream else number >> 16
-        flight.sent = build_query(
-            number & 0xFFFF, flight.name, flight.type, variant=flight.variant, edns=flight.edns, cases=cases
-        )
+        cases = 0 if is_stream else number >> 16
+        sent = build_query(number & 0xFFFF, flight.name, flight.type, variant=flight.variant, edns=edns, cases=cases)
+        attempt = Attempt(flight, health, "" if way.egress is None else way.egress.uplink, sent, now)
+        attempt.edns, attempt.is_stream = edns, is_stream
         health.queries += 1
         self.sent += 1
-        patience = STREAM_SECONDS if flight.is_stream else flight.serving.servers.patience(health)
-        self._set_timer(flight, min(now + patience, flight.give_up_at))
-        if flight.is_stream:
-            self._outside.stream(flight, server, way.egress, flight.sent)
+        flight.health, flight.way = health, attempt.way
+        flight.attempts.append(attempt)
+        self._set_timer(attempt, now + self._patience(attempt))
+        if is_stream:
+            self._outside.stream(attempt, server, way.egress, sent)
             return True
         try:
-            self._outside.datagram(flight, server, way.egress, flight.sent)
+            self._outside.datagram(attempt, server, way.egress, sent)
         except OSError as error:
-            self._server_failed(flight, error.strerror or str(error), now)
+            self._drop(attempt)
+            self._came_to_nothing(attempt, error.strerror or str(error), now, ours=error.errno in _OURS)
             return False
         return True
 
-    def _set_timer(self, flight: Flight, when: float) -> None:
-        flight.deadline = when
-        flight.serial += 1
-        heappush(self._timers, (when, self._number(), flight.serial, flight))
+    def _patience(self, attempt: Attempt) -> float:
+        """Seconds until another server is asked, too."""
+        if attempt.flight.is_probe:
+            return PROBE_SECONDS
+        if attempt.is_stream:
+            return STREAM_SECONDS
+        return min(attempt.flight.serving.servers.patience(attempt.health) * attempt.flight.rounds, SILENCE_SECONDS)
+
+    def _set_timer(self, attempt: Attempt, when: float) -> None:
+        heappush(self._timers, (min(when, attempt.flight.give_up_at), self._number(), attempt))
 
     def tick(self, now: float) -> None:
         """See to what is due; to be called some twenty times a second."""
         timers = self._timers
         while timers and timers[0][0] <= now:
-            _, _, serial, flight = heappop(timers)
-            if flight.over:
+            due = heappop(timers)[2]
+            if due.over:
                 continue
-            if serial < 0:
-                self._overdue(flight, now)
-            elif serial == flight.serial:
-                self._late(flight, now)
+            if isinstance(due, Flight):
+                self._overdue(due, now)
+            else:
+                self._late(due, now)
 
-    def next_due(self) -> float | None:
-        """When the next timer is due; None: there is none."""
-        return self._timers[0][0] if self._timers else None
+    def _late(self, attempt: Attempt, now: float) -> None:
+        """It has no answer yet: first another server is asked, too; then it counts as a failure; at last it is given up.
 
-    def _late(self, flight: Flight, now: float) -> None:
-        self.timeouts += 1
-        self._outside.release(flight)
-        health = flight.health
-        if health is not None and flight.wrong and not flight.is_stream:
+        As long as its server is not known to be down the answer may still come.
+        """
+        flight = attempt.flight
+        if attempt.wrong and not attempt.is_stream:
             # It may be the right one that loses the case of letters; or a forger, whom TCP shuts out.
-            if not self._ask(flight, health, now, stream=True):
-                self._attempt(flight, now)
+            self._ask_by_stream(attempt, now)
             return
-        self._server_failed(flight, "timed out", now)
+        is_patient = not attempt.is_stream and not flight.is_probe
+        if is_patient and not attempt.is_silent and now < attempt.asked_at + SILENCE_SECONDS:
+            self._set_timer(attempt, attempt.asked_at + SILENCE_SECONDS)
+            self._attempt(flight, now)
+            return
+        if not attempt.is_silent:
+            attempt.is_silent = True
+            self.timeouts += 1
+            self._came_to_nothing(attempt, "timed out", now)
+        if is_patient and now < flight.give_up_at and (flight.words or not attempt.health.is_down):
+            self._set_timer(attempt, flight.give_up_at)
+        else:
+            self._drop(attempt)
         self._attempt(flight, now)
 
-    def _server_failed(self, flight: Flight, why: str, now: float) -> None:
-        health = flight.health
-        if health is not None and flight.serving.servers.failed(health, why, now, flight.asked_at):
-            self._events.trouble(f"zone {flight.serving.zone.text}: name server {health.text} is down: {why}")
+    def _drop(self, attempt: Attempt) -> None:
+        """Its answer is not wanted any more."""
+        attempt.over = True
+        self._outside.release(attempt)
+        attempt.flight.attempts.remove(attempt)
+
+    def _ask_by_stream(self, attempt: Attempt, now: float) -> None:
+        """The same server once more, by TCP."""
+        self._drop(attempt)
+        if not self._ask(attempt.flight, attempt.health, now, stream=True):
+            self._attempt(attempt.flight, now)
+
+    def _came_to_nothing(self, attempt: Attempt, why: str, now: float, *, ours: bool = False) -> None:
+        flight, health = attempt.flight, attempt.health
+        zone = flight.serving.zone.text
+        if ours:
+            flight.failure = Failure(SERVFAIL, Ede.OTHER, f"zone {zone}: this gateway is too busy: {why}")
+        elif flight.words:
+            # A way that others do not go by says nothing about the server to them.
+            text = f"zone {zone}: {health.text} by {attempt.way or 'this way'}: {why}"
+            flight.failure = flight.failure or Failure(SERVFAIL, Ede.NO_REACHABLE_AUTHORITY, text)
+        elif flight.serving.servers.failed(health, why, now, attempt.asked_at):
+            self._events.trouble(f"zone {zone}: name server {health.text} is down: {why}")
 
     # What comes back
 
-    def heard(self, flight: Flight, data: bytes, now: float) -> bool:
+    def heard(self, attempt: Attempt, data: bytes, now: float) -> bool:
         """Something came from where the question went; whether it was the answer, and nothing more is waited for."""
-        if flight.over or flight.health is None:
+        if attempt.over:
             return True
+        flight = attempt.flight
         try:
-            reading = read_response(data, flight.sent, flight.serving.inside)
+            reading = read_response(data, attempt.sent, flight.serving.inside)
         except Malformed as fault:
-            return self._wrong(flight, str(fault), now)
-        health = flight.health
-        if reading.truncated and not flight.is_stream:
-            self._outside.release(flight)
-            if not self._ask(flight, health, now, stream=True):
-                self._attempt(flight, now)
-            return True
-        if flight.serving.servers.answered(health, now - flight.asked_at, now):
-            self._events.line(f"zone {flight.serving.zone.text}: name server {health.text} is up")
+            return self._wrong(attempt, str(fault), now)
+        self._answered(attempt, now)
         if flight.is_probe:
+            self._drop(attempt)
             flight.over = True
-            self._outside.release(flight)
-            return True
-        self._take(flight, health, reading, now)
+        elif reading.truncated and not attempt.is_stream:
+            self._ask_by_stream(attempt, now)
+        else:
+            self._take(attempt, reading, now)
         return True
 
-    def _wrong(self, flight: Flight, why: str, now: float) -> bool:
+    def _answered(self, attempt: Attempt, now: float) -> None:
+        serving, health = attempt.flight.serving, attempt.health
+        if serving.servers.answered(health, now - attempt.asked_at, now):
+            self._events.line(f"zone {serving.zone.text}: name server {health.text} is up")
+
+    def _wrong(self, attempt: Attempt, why: str, now: float) -> bool:
+        flight = attempt.flight
         self.wrong += 1
-        flight.wrong += 1
-        if flight.is_stream:
-            self._server_failed(flight, f"answered nonsense: {why}", now)
+        attempt.wrong += 1
+        if attempt.is_stream:
+            self._drop(attempt)
+            # Nobody else speaks by TCP: it answers, and what it says of a name is the choice of who owns the name.
+            self._answered(attempt, now)
+            text = f"zone {flight.serving.zone.text}: {attempt.health.text} answers nonsense: {why}"
+            flight.failure = Failure(SERVFAIL, Ede.INVALID_DATA, text)
             self._attempt(flight, now)
             return True
-        if flight.wrong < MAX_WRONG:
+        flight.lost_case = attempt.health
+        if attempt.wrong < MAX_WRONG:
             return False
-        self._outside.release(flight)
-        health = flight.health
-        assert health is not None
-        zone, wanted = flight.serving.zone.text, text_name(flight.name)
-        text = (
-            f"zone {zone}: {flight.wrong} wrong answers as if from {health.server} for {wanted}: {why}; asking by TCP"
-        )
-        self._events.trouble(text)
-        if not self._ask(flight, health, now, stream=True):
-            self._attempt(flight, now)
+        zone, name = flight.serving.zone.text, text_name(flight.name)
+        text = f"zone {zone}: {attempt.wrong} wrong answers as if from {attempt.health.text} for {name}: {why}"
+        self._events.trouble(f"{text}; asking by TCP")
+        self._ask_by_stream(attempt, now)
         return True
 
-    def _take(self, flight: Flight, health: Health, reading: Reading, now: float) -> None:
+    def _take(self, attempt: Attempt, reading: Reading, now: float) -> None:
+        flight, health = attempt.flight, attempt.health
         rcode = reading.answer.rcode
+        flight.health, flight.way = health, attempt.way
         if rcode in (NOERROR, NXDOMAIN) and not reading.referral:
+            if flight.is_plain and not attempt.edns:
+                health.plain_until = now + HABIT_SECONDS
+            if attempt.is_stream and flight.lost_case is health:
+                health.stream_until = now + HABIT_SECONDS
             self._end(flight, self._accepted(flight, health, reading, now), now)
             return
-        if rcode in (FORMERR, NOTIMP) and flight.edns and not reading.edns:
-            health.plain_until = now + PLAIN_SECONDS
-            flight.tried.remove(health)
-            self._attempt(flight, now)
-            return
-        flight.failure = _refused(flight, health, reading)
+        self._drop(attempt)
+        if rcode in (FORMERR, NOTIMP) and attempt.edns and not reading.edns:
+            flight.is_plain = True
+            if self._ask(flight, health, now):
+                return
+        else:
+            flight.failure = _refused(flight, health, reading)
         self._attempt(flight, now)
 
     def _accepted(self, flight: Flight, health: Health, reading: Reading, now: float) -> Outcome:
@@ -323,26 +410,28 @@ class Exchanges:
 
     def _rebinding(self, flight: Flight, reading: Reading) -> str:
         """Why this answer of an outside zone is not given (field-cases D15); empty: it is."""
+        zone = flight.serving.zone
         for address in reading.addresses:
             why = self.guard.refused(address)
             if why is not None:
-                settings = flight.serving.zone.settings
-                if settings is not None and allowed(flight.name, flight.serving.zone.allow):
+                if allowed(flight.name, zone.allow):
                     return ""
-                return f"{text_name(flight.name)} of zone {flight.serving.zone.text} is not given: {why}"
+                return f"{text_name(flight.name)} of zone {zone.text} is not given: {why}"
         return ""
 
-    def failed(self, flight: Flight, why: str, now: float) -> None:
-        """The attempt that is under way has come to nothing."""
-        if flight.over:
+    def failed(self, attempt: Attempt, why: str, now: float) -> None:
+        """An attempt has come to nothing; by a limit of this host, if the words are `Ours`."""
+        if attempt.over:
             return
-        self._outside.release(flight)
-        self._server_failed(flight, why, now)
-        self._attempt(flight, now)
+        self._drop(attempt)
+        self._came_to_nothing(attempt, why, now, ours=isinstance(why, Ours))
+        self._attempt(attempt.flight, now)
 
     def _end(self, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.over = True
-        self._outside.release(flight)
+        flight.serving.flying -= 1
+        for attempt in tuple(flight.attempts):
+            self._drop(attempt)
         self._flights.pop((flight.serving, flight.key, flight.words), None)
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
@@ -352,10 +441,9 @@ class Exchanges:
 def _refused(flight: Flight, health: Health, reading: Reading) -> Failure:
     zone = flight.serving.zone.text
     if reading.referral:
-        return Failure(
-            SERVFAIL, Ede.NO_REACHABLE_AUTHORITY, f"zone {zone}: {health.server} only refers to other servers"
-        )
-    text = f"zone {zone}: {health.server} says {rcode_text(reading.answer.rcode)}"
+        text = f"zone {zone}: {health.text} only refers to other servers"
+        return Failure(SERVFAIL, Ede.NO_REACHABLE_AUTHORITY, text)
+    text = f"zone {zone}: {health.text} says {rcode_text(reading.answer.rcode)}"
     if reading.ede is None:
         return Failure(SERVFAIL, Ede.OTHER, text)
     code, words = reading.ede

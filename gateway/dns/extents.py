@@ -2,9 +2,12 @@
 
 The longest suffix wins, and what a zone excludes belongs to the next larger one. A built-in zone gives way to one of
 the administrator with the same or a longer name, and to a larger one that is private, unless it is fixed.
+
+Some clients do not see every private zone. For them its names are those of a larger private zone, or of nobody: a
+built-in zone stands in for it, so that a public one does not get them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from gateway.dns.names import ROOT, is_below, parents
@@ -48,6 +51,22 @@ def clashes(extents: Mapping[int, Extent]) -> Iterator[Clash]:
                 yield Clash(apex, first, number)
 
 
+def stand_ins(extents: Collection[Extent], names: Collection[bytes]) -> Iterator[Special]:
+    """The built-in zones for those who do not see some private zone; ``names`` have one already.
+
+    What each of the zones with one apex excludes is no inside name.
+    """
+    zones: dict[bytes, list[Extent]] = {}
+    for extent in extents:
+        for apex in extent.apexes if extent.private else ():
+            zones.setdefault(apex, []).append(extent)
+    for apex in (apex for apex in zones if apex not in names):
+        these = zones[apex]
+        exclusions = dict.fromkeys(name for one in these for name in one.exclusions)
+        common = (name for name in exclusions if all(one.excludes(name) for one in these))
+        yield Special(apex, stands_in=True, exclusions=tuple(common))
+
+
 def boundaries(extents: Mapping[int, Extent], specials: Sequence[Special]) -> dict[bytes, int]:
     """Names at which another zone begins, and whose they and those below them are, up to the next boundary.
 
@@ -55,11 +74,16 @@ def boundaries(extents: Mapping[int, Extent], specials: Sequence[Special]) -> di
     built-in ones is the root, so that every name has a zone.
     """
     apexes = {apex: number for number, extent in extents.items() for apex in extent.apexes}
-    built_in = {special.name: -1 - index for index, special in enumerate(specials)}
-    borders = {*apexes, *built_in, *(name for extent in extents.values() for name in extent.exclusions)}
+    built_in = {
+        special.name: -1 - index
+        for index, special in enumerate(specials)
+        if not (special.stands_in and special.name in apexes)
+    }
+    excluding = (*extents.values(), *specials)
+    borders = {*apexes, *built_in, *(name for zone in excluding for name in zone.exclusions)}
 
     def owner(name: bytes) -> int:
-        here = next(parent for parent in parents(name) if parent in built_in)
+        here = next(one for one in parents(name) if one in built_in and not specials[-1 - built_in[one]].excludes(name))
         for parent in parents(name):
             number = apexes.get(parent)
             if number is not None and not extents[number].excludes(name):

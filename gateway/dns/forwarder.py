@@ -12,11 +12,29 @@ from gateway.dns.answer import NEVER, Answer
 from gateway.dns.cache import Cache, is_negative
 from gateway.dns.chain import alias, spliced
 from gateway.dns.clients import Client
-from gateway.dns.constants import AAAA, MAX_MESSAGE, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, A, Ede
-from gateway.dns.exchanges import Exchanges, Flight, Outcome
+from gateway.dns.constants import (
+    AAAA,
+    DNSKEY,
+    DS,
+    MAX_MESSAGE,
+    MAX_NAME,
+    NOERROR,
+    NS,
+    NSEC,
+    NSEC3,
+    NSEC3PARAM,
+    NXDOMAIN,
+    REFUSED,
+    RRSIG,
+    SERVFAIL,
+    SOA,
+    A,
+    Ede,
+)
+from gateway.dns.exchanges import STALE_SECONDS, Exchanges, Flight, Outcome
 from gateway.dns.guard import Guard, addresses, allowed
 from gateway.dns.hot import keep
-from gateway.dns.names import text_name
+from gateway.dns.names import ROOT, text_name
 from gateway.dns.outside import Asker, Events, Failure, Outside, Ways
 from gateway.dns.pursuit import Link, Pursuit
 from gateway.dns.query import CD_BIT, DO_BIT, Query, key_of, read_query
@@ -35,6 +53,9 @@ FAILED_SECONDS = 1.0
 """So long nobody is asked again for what no server could answer (RFC 9520 §3.2)."""
 
 MAX_FAILED = 4096
+
+OF_TOP_LEVEL = frozenset({NS, SOA, DS, DNSKEY, RRSIG, NSEC, NSEC3, NSEC3PARAM})
+"""What is asked of top-level domains; of the inside's hosts, whose names have one label too, all else may be asked."""
 
 VARIANTS = (0, DO_BIT, CD_BIT, DO_BIT | CD_BIT)
 """In which one question may be known."""
@@ -70,13 +91,14 @@ class Forwarder:
         *,
         capacity: int,
         outstanding: int,
+        flights: int = 4096,
         log_all: bool = False,
     ) -> None:
         """``capacity`` answers are kept in all, and so many questions of one client may be ``outstanding``.
 
         ``record`` hears of each question that was not answered well, with ``log_all`` of each.
         """
-        self.exchanges = Exchanges(outside, ways, guard, random, events, self._landed, self._overdue)
+        self.exchanges = Exchanges(outside, ways, guard, random, events, self._landed, self._overdue, flights)
         self.counts = Counts()
         self._random = random
         self._events = events
@@ -84,7 +106,9 @@ class Forwarder:
         self._log_all = log_all
         self._capacity = capacity
         self._outstanding = outstanding
-        self._failed: dict[tuple[Serving, bytes], tuple[float, Failure]] = {}
+        self._failed: dict[tuple[Serving, bytes, tuple[EgressWord, ...]], tuple[float, Failure]] = {}
+        #: grows whenever an answer that is pieced together may have become wrong
+        self._generation = 0
         self._servings: dict[Zone, Serving] = {}
         self.adopt(zones)
 
@@ -99,6 +123,7 @@ class Forwarder:
         self._servings = {zone: self._serving(zone, known) for zone in zones.zones}
         self._asked = tuple(serving for serving in self._servings.values() if serving.servers.all)
         self._failed.clear()
+        self._generation += 1
 
     def _serving(self, zone: Zone, known: Mapping[object, Serving]) -> Serving:
         serving = known.get(zone.identity)
@@ -113,16 +138,18 @@ class Forwarder:
 
     def networks_changed(self, guard: Guard) -> None:
         """Other addresses are the inside's: what was let in before is looked at again."""
-        if guard == self.exchanges.guard:
-            return
-        self.exchanges.guard = guard
-        for serving in self.servings:
+        before, self.exchanges.guard = self.exchanges.guard, guard
+        new = guard.beyond(before)
+        if new is None:
+            return  # what was let in would be let in again
+        for serving in self._asked:
             if not serving.zone.private:
-                serving.cache.clear()
+                serving.cache.forget(new)
         self.cool()
 
     def cool(self) -> None:
         """Answer nothing any more without looking at the caches."""
+        self._generation += 1
         for view in self.zones.views:
             view.hot.clear()
 
@@ -168,7 +195,7 @@ class Forwarder:
             if answer is not None and answer.target is None:
                 self._give(data, query, view, answer, asker, now)
                 return
-        self._pursue(Pursuit(data, query, view, client, asker, now), now)
+        self._pursue(Pursuit(data, query, view, client, asker, now, generation=self._generation), now)
 
     def resolve(
         self,
@@ -185,7 +212,7 @@ class Forwarder:
             asker.reply(query or b"")
             return None
         self.counts.queries += 1
-        pursuit = Pursuit(b"", query, view, None, asker, now, words, steps)
+        pursuit = Pursuit(b"", query, view, None, asker, now, words, steps, self._generation)
         self._pursue(pursuit, now)
         return pursuit
 
@@ -260,7 +287,7 @@ class Forwarder:
             pursuit.cache = "local"
             pursuit.note(f"local: {answer.origin or 'known to the gateway itself'}")
             return answer
-        if kind in (A, AAAA) and len(name) == name[0] + 2 and zone.name == b"\0":
+        if zone.name == ROOT and len(name) == name[0] + 2 and kind not in OF_TOP_LEVEL:
             return self._bare(pursuit, name)
         serving = self._servings[zone]
         answer = serving.cache.get(pursuit.key, now)
@@ -280,8 +307,8 @@ class Forwarder:
         """A name of one label gets the default domain, and never leaves without (SOCKS_DNAME, spec/socks4.md §7)."""
         domain = self.zones.domain
         pursuit.cache = "local"
-        if domain is None:
-            pursuit.note("a name of one label, and [resolver] domain is empty: it does not exist")
+        if domain is None or len(name) + len(domain) - 1 > MAX_NAME:
+            pursuit.note("a name of one label, and [resolver] domain is empty, or too long: it does not exist")
             return Answer(NXDOMAIN, 0, 0, b"", (), 0)
         pursuit.zone = None  # the alias is the gateway's own
         return alias(name[:-1] + domain)
@@ -297,7 +324,7 @@ class Forwarder:
                 return
             client.outstanding += 1
             pursuit.waits = True
-        known = self._failed.get((serving, pursuit.key))
+        known = self._failed.get((serving, pursuit.key, pursuit.words))
         if known is not None and known[0] > now:
             pursuit.note("failed just now, and is not tried again yet")
             self._fail(pursuit, known[1], now)
@@ -315,15 +342,27 @@ class Forwarder:
             text = f"a loop of forwarders: {name} comes back from {flight.server}, which is asked for it"
             self._events.trouble(text)
             self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
-        else:
+        elif now < flight.began + STALE_SECONDS or not self._give_stale(pursuit, now):
             self.counts.coalesced += 1
             pursuit.note("somebody waits for the same already")
             flight.waiters.append(pursuit)
 
     def _is_loop(self, flight: Flight, client: Client | None) -> bool:
-        return client is not None and any(health.server.address == client.address for health in flight.tried)
+        if client is None:
+            return False
+        return any(attempt.health.server.address == client.address for attempt in flight.attempts)
 
     def _landed(self, pursuit: Pursuit, flight: Flight, outcome: Outcome, now: float) -> None:
+        """A flight has ended; whatever goes wrong for one of those who wait, the others hear of it."""
+        try:
+            self._heard(pursuit, flight, outcome, now)
+        except Exception as error:
+            text = f"internal error with {text_name(pursuit.query.name)}: {type(error).__name__}: {error}"
+            self._events.trouble(text)
+            self._over(pursuit)
+            pursuit.asker.reply(failure(pursuit.query, SERVFAIL, Ede.OTHER, "internal error"))
+
+    def _heard(self, pursuit: Pursuit, flight: Flight, outcome: Outcome, now: float) -> None:
         pursuit.asked(flight)
         if isinstance(outcome, Failure):
             if outcome.rcode == SERVFAIL:
@@ -340,20 +379,23 @@ class Forwarder:
             self._finish(pursuit, outcome, now)
 
     def _go_on(self, pursuit: Pursuit, now: float) -> None:
-        """From where an answer leads: in the zones of now, as those of its beginning may be gone."""
+        """From where an answer leads; from the beginning if what was known then may be wrong now."""
         if pursuit.client is not None:
             pursuit.view = pursuit.client.view
-        if pursuit.view in self.zones.views:
-            self._pursue(pursuit, now)
-        else:
+        if pursuit.view not in self.zones.views:
             self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, "the settings have changed meanwhile; ask again"), now)
+            return
+        if pursuit.generation != self._generation:
+            pursuit.generation = self._generation
+            pursuit.begin_anew()
+        self._pursue(pursuit, now)
 
     def _remember(self, flight: Flight, outcome: Failure, now: float) -> None:
-        if flight.serving.servers.is_dead():
-            return  # that is known without being remembered, and over as soon as one of them is back
+        if flight.serving.servers.is_dead() or outcome.ede == Ede.NETWORK_ERROR:
+            return  # that is known without being remembered, and over as soon as a server, or the way, is back
         if len(self._failed) >= MAX_FAILED:
             self._failed.clear()
-        self._failed[flight.serving, flight.key] = (now + FAILED_SECONDS, outcome)
+        self._failed[flight.serving, flight.key, flight.words] = (now + FAILED_SECONDS, outcome)
 
     def _overdue(self, flight: Flight, now: float) -> None:
         """Where something old can be given, nobody waits for a server until he has lost patience."""
@@ -378,7 +420,8 @@ class Forwarder:
         if pursuit.chain:
             answer = spliced(pursuit.query.name, pursuit.query.type, pursuit.chain, pursuit.name, answer, now)
         # What was just asked for gets hot with the next one who asks, if there is one.
-        data = pursuit.data if pursuit.cache == "hit" or pursuit.chain else b""
+        is_known = pursuit.cache == "hit" or (pursuit.chain and pursuit.generation == self._generation)
+        data = pursuit.data if is_known else b""
         self._give(data, pursuit.query, pursuit.view, answer, pursuit.asker, now)
         if self._record is not None and (self._log_all or answer.rcode not in (NOERROR, NXDOMAIN)):
             self._record(pursuit, answer.rcode, "", now)

@@ -6,9 +6,10 @@ is seen whether the answer has expired or should be refreshed. A view has its ow
 """
 
 import itertools
+import struct
 
 from gateway.dns.answer import NEVER, Answer
-from gateway.dns.constants import HEADER_BYTES, TC
+from gateway.dns.constants import HEADER_BYTES
 from gateway.dns.query import Query
 from gateway.dns.reply import age
 
@@ -16,7 +17,10 @@ HOT_ENTRIES = 16384
 """At most so many a view; when there are more, the oldest quarter goes."""
 
 _ID_BYTES = 2
+_COUNTS_AT = 6
 _QUARTER = HOT_ENTRIES // 4
+
+_counts = struct.Struct("!HH").unpack_from
 
 FRESH, WANTED, GONE = range(3)
 """What `Hot.renew` found: it may be sent; it may, and the answer should be asked for anew; it may not."""
@@ -64,11 +68,13 @@ class Hot:
 
 
 def hot_of(message: bytes, query: Query, answer: Answer, now: float) -> Hot:
-    """The same reply for the next one who asks; ``message`` was made for ``query`` of ``answer`` as of ``now``."""
-    if int.from_bytes(message[2:4], "big") & TC:
-        return Hot(message[_ID_BYTES:], (), answer, now)  # its records are not there
+    """The same reply for the next one who asks; ``message`` was made for ``query`` of ``answer`` as of ``now``.
+
+    A reply that was cut has the first of the answer's records only, and the first of their TTLs.
+    """
+    records, authorities = _counts(message, _COUNTS_AT)
     body = HEADER_BYTES - _ID_BYTES + len(query.question)
-    return Hot(message[_ID_BYTES:], tuple(body + place for place in answer.ttls), answer, now)
+    return Hot(message[_ID_BYTES:], tuple(body + place for place in answer.ttls[: records + authorities]), answer, now)
 
 
 def keep(hot: dict[bytes, Hot], data: bytes, message: bytes, query: Query, answer: Answer, now: float) -> None:

@@ -55,6 +55,12 @@ class Asker(Protocol):
         """The whole message."""
 
 
+class Ours(str):
+    """Why an exchange failed, where it is a limit of this host and no fault of a name server."""
+
+    __slots__ = ()
+
+
 class Failure(NamedTuple):
     """Why there is no answer, or not the one that a name server gave."""
 

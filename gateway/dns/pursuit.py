@@ -23,8 +23,8 @@ class Link(NamedTuple):
 class Pursuit:
     """Where a question has got to."""
 
-    __slots__ = ("asker", "began", "cache", "chain", "client", "data", "key", "name", "query", "server", "steps",
-                 "view", "waits", "way", "words", "zone")  # fmt: skip
+    __slots__ = ("asker", "began", "cache", "chain", "client", "data", "generation", "key", "name", "query", "server",
+                 "steps", "view", "waits", "way", "words", "zone")  # fmt: skip
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Pursuit:
         began: float,
         words: tuple[EgressWord, ...] = (),
         steps: list[str] | None = None,
+        generation: int = 0,
     ) -> None:
         """``steps``: a list to be told what is done, for whoever wants to know."""
         #: the message, for the hot answers; empty if it must not get there
@@ -46,6 +47,8 @@ class Pursuit:
         self.asker = asker
         self.began = began
         self.words = words
+        #: of the forwarder's, when this began
+        self.generation = generation
         self.steps = steps
         #: the name that is looked for now, and the key of that question
         self.name = query.name
@@ -58,6 +61,12 @@ class Pursuit:
         self.cache = ""
         self.server = ""
         self.way = ""
+
+    def begin_anew(self) -> None:
+        """What was found is forgotten."""
+        self.name, self.key = self.query.name, self.query.key
+        self.chain = []
+        self.note("the settings or the networks have changed meanwhile: from the beginning")
 
     def follow(self, answer: Answer, target: bytes) -> None:
         """The answer is an alias: look for its target."""

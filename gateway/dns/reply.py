@@ -13,8 +13,11 @@ from gateway.dns.edns import EDE_BYTES, OPT_BYTES, PLAIN, WITH_DO, extended_erro
 from gateway.dns.query import Query
 
 _head = struct.Struct("!6H").pack
+_u16 = struct.Struct("!H").unpack_from
 _u32 = struct.Struct("!L").unpack_from
 _put_u32 = struct.Struct("!L").pack_into
+
+_TTL_BYTES = 4
 
 _KEPT = RD | CD
 """Flags that come back as they came (RFC 1035 §4.1.1, RFC 4035 §3.2.2)."""
@@ -23,8 +26,9 @@ _KEPT = RD | CD
 def reply(query: Query, answer: Answer, age: int, limit: int) -> bytes:
     """The whole message, for an answer that came ``age`` seconds ago.
 
-    AD is set where the server set it and the client asks for it by AD or DO (RFC 6840 §5.8). What is longer than
-    ``limit`` octets goes without records, and TC says so (RFC 2181 §9).
+    AD is set where the server set it and the client asks for it by AD or DO (RFC 6840 §5.8). Of what is longer than
+    ``limit`` octets, as many records of the answer section go as fit, and TC says so (RFC 2181 §9): some stubs never
+    ask by TCP, and take what came for all there is (musl before 1.2.4).
     """
     body = _aged(answer.body, answer.ttls, age) if age else answer.body
     ad = AD if answer.ad and (query.do or query.flags & AD) else 0
@@ -46,7 +50,9 @@ def failure(query: Query, rcode: int, ede: Ede | None = None, text: str = "") ->
     """A reply without records; who sent OPT hears why, in as many words as fit (RFC 8914)."""
     room = query.size - HEADER_BYTES - len(query.question) - OPT_BYTES
     options = b"" if ede is None else extended_error(ede, text, room)
-    return _empty(query, rcode, 0, options)
+    rcode, tail = _rare_end(query, rcode, options)
+    head = _head(query.id, QR | RA | query.flags & _KEPT | rcode & RCODE_MASK, 1, 0, 0, query.edns)
+    return head + query.question + tail
 
 
 def age(message_or_body: bytearray, offsets: Sequence[int], seconds: int) -> None:
@@ -69,9 +75,28 @@ def _message(query: Query, answer: Answer, body: bytes, limit: int, ad: int, opt
         rcode, tail = _rare_end(query, rcode, options)
     else:
         tail = WITH_DO if do else PLAIN
-    head = _head(id, QR | RA | flags & _KEPT | ad | rcode & RCODE_MASK, 1, answer.records, answer.authorities, edns)
+    flags = QR | RA | flags & _KEPT | rcode & RCODE_MASK
+    head = _head(id, flags | ad, 1, answer.records, answer.authorities, edns)
     message = b"".join((head, question, body, tail))
-    return message if len(message) <= limit else _empty(query, rcode, TC, options)
+    if len(message) <= limit:
+        return message
+    records, end = _fitting(answer, limit - len(head) - len(question) - len(tail))
+    return b"".join((_head(id, flags | TC, 1, records, 0, edns), question, body[:end], tail))
+
+
+def _fitting(answer: Answer, room: int) -> tuple[int, int]:
+    """How many whole records of the answer section have room, and where the last of them ends.
+
+    Their pointers lead back, so that they are right without what follows.
+    """
+    records = end = 0
+    for place in answer.ttls[: answer.records]:
+        behind = place + _TTL_BYTES + 2 + _u16(answer.body, place + _TTL_BYTES)[0]
+        if behind > room:
+            break
+        records += 1
+        end = behind
+    return records, end
 
 
 def _rare_end(query: Query, rcode: int, options: bytes) -> tuple[int, bytes]:
@@ -79,10 +104,3 @@ def _rare_end(query: Query, rcode: int, options: bytes) -> tuple[int, bytes]:
     if query.edns:
         return rcode, opt_record(query.do, rcode, options)
     return (rcode if rcode <= RCODE_MASK else SERVFAIL), b""
-
-
-def _empty(query: Query, rcode: int, tc: int, options: bytes) -> bytes:
-    """Header, question, and OPT."""
-    rcode, tail = _rare_end(query, rcode, options)
-    head = _head(query.id, QR | RA | query.flags & _KEPT | tc | rcode & RCODE_MASK, 1, 0, 0, query.edns)
-    return head + query.question + tail

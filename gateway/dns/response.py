@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 from gateway.dns.answer import Answer
 from gateway.dns.belonging import Kept, Question, choose
+from gateway.dns.body import MAX_BODY, Body
 from gateway.dns.constants import (
     AD,
-    CNAME,
     HEADER_BYTES,
-    IN,
-    MAX_MESSAGE,
     MAX_TTL,
     NOERROR,
     NS,
@@ -36,17 +34,9 @@ from gateway.dns.sections import Opt, Record, find_opt, read_records, skip_recor
 MAX_RECORDS = 1000
 """In one message (field-cases D6)."""
 
-MAX_BODY = MAX_MESSAGE - 512
-"""Octets of what is kept: header, question and an OPT record with a reason find room beside it."""
-
-_FAR = 0x4000
-"""The first place that no pointer reaches."""
-
 _new = tuple.__new__
 _head = struct.Struct("!6H").unpack_from
 _u16 = struct.Struct("!H").unpack_from
-_pack_pointer = struct.Struct("!H").pack
-_pack_fixed = struct.Struct("!HHLH").pack
 _put_u32 = struct.Struct("!L").pack_into
 
 _Body = tuple[bytes, tuple[int, ...]]
@@ -174,7 +164,7 @@ def _answer(
             is_changed = True
         places.append(at - 6 - start)
     if octets != last - start:
-        body, ttls = _written(records, names, start)
+        body, ttls = _written(records, names)
     else:
         body, ttls = data[start:last], tuple(places)
         if is_changed:
@@ -195,27 +185,8 @@ def _with_ttls(body: bytes, ttls: Sequence[int], records: Sequence[Record]) -> b
     return bytes(changed)
 
 
-def _written(records: Sequence[Record], names: Names, start: int) -> _Body:
-    """The records anew, since something between them is left out.
-
-    Only whole owners are compressed: those that are the question's name, or an owner or an alias's target before.
-    """
-    places = {names.known[HEADER_BYTES]: HEADER_BYTES}
-    body = bytearray()
-    ttls = []
-    for owner, type, ttl, _, at, end in records:
-        place = places.get(owner, _FAR)
-        if place < _FAR:
-            body += _pack_pointer(0xC000 | place)
-        else:
-            places[owner] = start + len(body)
-            body += owner
-        plain = names.plain(type, at, end)
-        ttls.append(len(body) + 4)
-        body += _pack_fixed(type, IN, ttl, len(plain))
-        if type == CNAME:
-            places.setdefault(plain.lower(), start + len(body))
-        body += plain
-        if len(body) > MAX_BODY:
-            raise Malformed("it is too long")
-    return bytes(body), tuple(ttls)
+def _written(records: Sequence[Record], names: Names) -> _Body:
+    """The records anew, since something between them is left out."""
+    body = Body(names.known[HEADER_BYTES])
+    body.add(records, names)
+    return body.written()

@@ -51,10 +51,10 @@ class Server(NamedTuple):
 
 
 class Health:
-    """What is known of one server. `Servers` changes it, but for `plain_until` and `queries`."""
+    """What is known of one server. `Servers` changes it, but for `plain_until`, `stream_until` and `queries`."""
 
     __slots__ = ("answered", "cause", "deviation", "failed", "failures", "heard_at", "is_down", "learn_at",
-                 "plain_until", "probe_at", "queries", "server", "since", "srtt", "text")  # fmt: skip
+                 "plain_until", "probe_at", "queries", "server", "since", "srtt", "stream_until", "text")  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -72,6 +72,8 @@ class Health:
         self.heard_at = _LONG_AGO
         #: asked without EDNS until then; set by who asks
         self.plain_until = _LONG_AGO
+        #: asked by TCP alone until then; set by who asks
+        self.stream_until = _LONG_AGO
         #: when it is to be probed while it is down, and when it is worth a question to learn its time
         self.probe_at = self.learn_at = _LONG_AGO
         #: attempts, counted by who makes them; answers; failures

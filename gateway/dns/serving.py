@@ -11,13 +11,15 @@ from gateway.dns.zones import View, Zone
 class Serving:
     """One zone; it outlives a reload that does not change the zone."""
 
-    __slots__ = ("cache", "forwarded", "hits", "inside", "servers", "zone")
+    __slots__ = ("cache", "flying", "forwarded", "hits", "inside", "servers", "zone")
 
     def __init__(self, zone: Zone, cache: Cache, servers: Servers, views: tuple[View, ...]) -> None:
         self.cache = cache
         self.servers = servers
         #: questions that the cache answered, and that went to a name server
         self.hits = self.forwarded = 0
+        #: those that are on their way just now
+        self.flying = 0
         self.adopt(zone, views)
 
     def adopt(self, zone: Zone, views: tuple[View, ...]) -> None:

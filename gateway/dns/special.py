@@ -13,7 +13,7 @@ from gateway.address import Address
 from gateway.config.fields import parse_prefix
 from gateway.dns.constants import NOERROR, NXDOMAIN, PTR
 from gateway.dns.local import Row, address_row
-from gateway.dns.names import reverse_name, reverse_zones, wire_name
+from gateway.dns.names import is_below, reverse_name, reverse_zones, wire_name
 
 SPECIAL_TTL = 10800
 """Seconds that others may remember that there is nothing (RFC 6303 §3)."""
@@ -28,6 +28,14 @@ class Special(NamedTuple):
     #: of names of which nothing is written
     rcode: int = NXDOMAIN
     rows: tuple[Row, ...] = ()
+    #: it is in the place of a private zone of the administrator, for clients who see no zone of that name
+    stands_in: bool = False
+    #: names that are left to the next larger zone all the same, with those below them
+    exclusions: tuple[bytes, ...] = ()
+
+    def excludes(self, name: bytes) -> bool:
+        """Whether the name is left to the next larger zone."""
+        return any(is_below(name, excluded) for excluded in self.exclusions)
 
 
 _LOCALHOST = wire_name("localhost")
@@ -43,6 +51,8 @@ _NETWORKS = (
     "100.64.0.0/10",
     # RFC 6303 §4.3-§4.6: unspecified, link-local, documentation; unique local, of which it has the half fd00::/8 only
     "::/128", "fe80::/10", "2001:db8::/32", "fc00::/7",
+    # site-local: deprecated by RFC 3879 §4, but still the inside's where there are any
+    "fec0::/10",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from gateway.config.settings import Settings, ZoneSettings, gives_stale, is_priv
 from gateway.config.tomltables import Key
 from gateway.dns.cache import Bounds
 from gateway.dns.constants import PTR
-from gateway.dns.extents import boundaries, owner_of
+from gateway.dns.extents import boundaries, owner_of, stand_ins
 from gateway.dns.extents import clashes as apex_clashes
 from gateway.dns.hot import Hot
 from gateway.dns.local import Local, Row
@@ -172,10 +172,16 @@ class _Compiler:
             read_zone(number, settings, files, self._complaints) for number in range(len(settings.resolver.zone))
         ]
         self._common = tuple(common_rows(settings, files, self._complaints))
-        self._specials = (*specials(), Special(ROOT))
+        self._specials = self._all_specials()
         self._made: dict[tuple[int, tuple[Row, ...]], Zone] = {}
         self._owners: dict[Zone, int] = {}
         self._used: set[tuple[int, bytes]] = set()
+
+    def _all_specials(self) -> tuple[Special, ...]:
+        """The built-in zones of every view; those that stand in for a zone are used where it is not seen."""
+        known = (*specials(), Special(ROOT))
+        extents = [zone.extent for zone in self._written]
+        return (*known, *stand_ins(extents, {special.name for special in known}))
 
     def zones(self, inside: Sequence[AddressPattern]) -> Zones:
         """Raises ConfigError."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.dns.outside import Token
+from gateway.dns.outside import Ours, Token
 from gateway.dns.servers import Server
 from gateway.net.egress import bind_to
 from gateway.net.framed import AGAIN, MessageSocket
@@ -39,6 +39,9 @@ MAX_STRAYS = 100
 """Messages on a connection that nobody asked for, beside late answers to those who gave up."""
 
 SWEEP_SECONDS = 1.0
+
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What this host lacks when no connection can be made."""
 
 _NEVER = float("inf")
 
@@ -333,12 +336,13 @@ class Streams:
                 line.ask(exchange)
                 return
         if len(pool) >= self.limits.connections or len(self._all) >= self.limits.total:
-            self._fail_later(exchange, "all connections to it are full of questions")
+            self._fail_later(exchange, Ours("all connections to it are full of questions"))
             return
         try:
             line = self._line(server, egress)
         except OSError as error:
-            self._fail_later(exchange, words(error, server))
+            why = words(error, server)
+            self._fail_later(exchange, Ours(why) if error.errno in NO_ROOM else why)
             return
         pool.append(line)
         line.ask(exchange)

@@ -30,8 +30,11 @@ COLD_RATE = 200_000
 
 _WARM_NAMES = 100
 
-#: what is left over of a run must be done before memory is read
+#: What is left over of a start or a run must be done before memory is read: it has changed by less than this share in
+#: that time.
 _REST_SECONDS = 0.3
+_REST_SHARE = 0.01
+_REST_PATIENCE = 10
 
 
 class Bench(NamedTuple):
@@ -153,15 +156,26 @@ def cold(bench: Bench, server: Running | None) -> Sample:
     return run.sample(values)
 
 
+def _memory_at_rest(root: int) -> float:
+    """As `tree.memory_kb`, when it changes no more."""
+    found = tree.memory_kb(root)
+    for _ in range(_REST_PATIENCE):
+        before = found
+        time.sleep(_REST_SECONDS)
+        found = tree.memory_kb(root)
+        if abs(found - before) <= _REST_SHARE * found:
+            break
+    return found
+
+
 def memory(bench: Bench, server: Running | None) -> Sample:
     """User-space memory that many different names take; afterwards each must be known without the name server."""
     if server is None:
         raise TypeError("without a server there is no server's memory")
     names = queries(bench.folder, "m", bench.names)
-    empty = tree.memory_kb(server.pid)
+    empty = _memory_at_rest(server.pid)
     first = _ask(bench, server, names, "-n", "1")
-    time.sleep(_REST_SECONDS)
-    full = tree.memory_kb(server.pid)
+    full = _memory_at_rest(server.pid)
     os.killpg(bench.name_server.pid, signal.SIGSTOP)
     try:
         again = _ask(bench, server, names, "-n", "1")

@@ -107,6 +107,11 @@ def question(
     return made
 
 
+def option(code: int, data: bytes = b"") -> dns.edns.Option:
+    """An EDNS option."""
+    return dns.edns.GenericOption(dns.edns.OptionType.make(code), data)
+
+
 @contextlib.contextmanager
 def dns_gateway(
     folder: Path,

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.daemon.counters import Block, Counter
-from gateway.daemon.rates import WINDOW, Rates
+from gateway.control.protocol import ResolverTotals
+from gateway.daemon.counters import Block, Counter, DnsBlock, DnsCounter
+from gateway.daemon.rates import WINDOW, DnsRates, Rates
 
 
 @pytest.fixture
@@ -88,3 +89,83 @@ def test_totals_have_every_counter_of_all_workers(block: Block) -> None:
         counter: counter + 101 for counter in Counter
     }
     other.close()
+
+
+# Names
+
+
+@pytest.fixture
+def dns_block() -> Iterator[DnsBlock]:
+    found = DnsBlock()
+    yield found
+    found.close()
+
+
+def figures(totals: ResolverTotals) -> tuple[float, float]:
+    return totals.queries_per_second, totals.hit_rate
+
+
+def test_before_the_second_look_nobody_asks_and_nothing_is_known(dns_block: DnsBlock) -> None:
+    rates = DnsRates([dns_block])
+    dns_block[DnsCounter.QUERIES] = 100
+    assert figures(rates.totals()) == (0, 0)
+    rates.look(1.0)
+    assert (rates.totals().queries, figures(rates.totals())) == (100, (0, 0))
+
+
+def test_questions_and_the_share_of_the_caches_are_those_of_the_last_seconds(dns_block: DnsBlock) -> None:
+    dns_block[DnsCounter.QUERIES], dns_block[DnsCounter.HITS] = 1000, 0
+    rates = DnsRates([dns_block])
+    rates.look(10.0)
+    dns_block[DnsCounter.QUERIES], dns_block[DnsCounter.HITS] = 1030, 20
+    rates.look(14.0)
+    assert figures(rates.totals()) == (7.5, 0.667)
+    rates.look(14.0 + WINDOW)
+    assert figures(rates.totals()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("queries", "hits", "expected"),
+    [
+        pytest.param(-10, -10, (0, 0), id="both shrink"),
+        pytest.param(10, -5, (10, 0), id="hits shrink"),
+        pytest.param(10, 12, (10, 1), id="hits are written a moment earlier"),
+    ],
+)
+def test_numbers_that_do_not_go_together_are_no_nonsense(
+    dns_block: DnsBlock, queries: int, hits: int, expected: tuple[float, float]
+) -> None:
+    dns_block[DnsCounter.QUERIES] = dns_block[DnsCounter.HITS] = 100
+    rates = DnsRates([dns_block])
+    rates.look(0.0)
+    dns_block[DnsCounter.QUERIES] += queries
+    dns_block[DnsCounter.HITS] += hits
+    rates.look(1.0)
+    assert figures(rates.totals()) == expected
+
+
+def test_two_looks_at_names_at_the_same_moment_do_not_divide_by_nothing(dns_block: DnsBlock) -> None:
+    rates = DnsRates([dns_block])
+    rates.look(1.0)
+    dns_block[DnsCounter.QUERIES] = 1
+    rates.look(1.0)
+    assert rates.totals().queries_per_second == 1000.0
+
+
+def test_totals_have_every_counter_of_all_resolvers(dns_block: DnsBlock) -> None:
+    other = DnsBlock()
+    for counter in DnsCounter:
+        dns_block[counter], other[counter] = counter + 1, 100
+    totals = DnsRates([dns_block, other]).totals()
+    shown = [counter for counter in DnsCounter if counter is not DnsCounter.LOST]
+    assert {counter: getattr(totals, counter.name.lower()) for counter in shown} == {
+        counter: counter + 101 for counter in shown
+    }
+    other.close()
+
+
+def test_without_resolvers_there_is_nothing() -> None:
+    rates = DnsRates([])
+    rates.look(1.0)
+    rates.look(2.0)
+    assert rates.totals() == ResolverTotals()

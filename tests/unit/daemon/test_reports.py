@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from gateway.control.protocol import UplinkRow
-from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows
+from gateway.control.protocol import ServerRow, UplinkRow, ZoneRow
+from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows, zone_rows
 from gateway.policy.egress import Standing, Uplink
 from gateway.system.sandbox import Confinement
 from tests.support.rules import address
@@ -51,6 +51,48 @@ def test_uplinks_are_shown_as_they_stand() -> None:
         UplinkRow("two", "wan2", "down", (), "there is no link"),
     )
     assert uplink_rows(()) == ()
+
+
+UP = ServerRow("10.0.0.53", "up", "", 1.5, 10, 1, "eth1")
+DOWN = ServerRow("10.0.0.53", "down", "timed out", None, 5, 3, "eth1")
+OTHER = ServerRow("10.0.0.54", "up", "", 2.5, 1, 0, "eth1")
+
+
+def zone(*servers: ServerRow, name: str = "corp.example", views: tuple[int, ...] = (0,), entries: int = 1) -> ZoneRow:
+    return ZoneRow(name, views, True, servers, entries, 10 * entries, 5 * entries)
+
+
+def test_zones_are_the_sums_of_all_resolvers() -> None:
+    rows = zone_rows([(zone(UP, OTHER, entries=1), zone(name=".")), (zone(UP, OTHER, entries=2),)])
+    assert [(row.zone, row.entries, row.queries, row.hits) for row in rows] == [
+        ("corp.example", 3, 30, 15),
+        (".", 1, 10, 5),
+    ]
+    assert [(one.server, one.queries, one.failures) for one in rows[0].servers] == [
+        ("10.0.0.53", 20, 2),
+        ("10.0.0.54", 2, 0),
+    ]
+
+
+@pytest.mark.parametrize("found", [[(zone(UP),), (zone(DOWN),)], [(zone(DOWN),), (zone(UP),)]])
+def test_a_server_that_is_down_for_one_resolver_is_down(found: list[tuple[ZoneRow, ...]]) -> None:
+    ((row,),) = [one.servers for one in zone_rows(found)]
+    assert (row.state, row.why, row.queries, row.failures) == ("down", "timed out", 15, 4)
+
+
+def test_zones_of_one_name_are_told_apart_by_their_views() -> None:
+    rows = zone_rows([(zone(UP), zone(OTHER, views=(1,)))])
+    assert [(row.views, row.servers) for row in rows] == [((0,), (UP,)), ((1,), (OTHER,))]
+
+
+def test_a_resolver_that_has_other_servers_already_is_shown_with_them() -> None:
+    """A reload reaches one of them first."""
+    (row,) = zone_rows([(zone(UP),), (zone(OTHER),)])
+    assert row.servers == (UP, OTHER)
+
+
+def test_without_resolvers_there_are_no_zones() -> None:
+    assert zone_rows([]) == zone_rows([(), ()]) == ()
 
 
 @pytest.mark.parametrize(

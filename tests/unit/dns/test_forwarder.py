@@ -514,8 +514,9 @@ def test_an_alias_that_arrives_after_other_settings_is_followed_by_these(world: 
     world.answer(sent, "www.example.net. 300 CNAME www.example.org.")
     sent = world.took()
     assert sent.server == "198.51.100.53"
-    world.answer(sent, "www.example.org. 300 A 192.0.2.81")
-    assert lines(asker)[-1] == "www.example.org. 300 IN A 192.0.2.81"
+    assert sent.name == "www.example.net.", "what the servers of former settings said is not built upon"
+    world.answer(sent, "www.example.net. 300 A 192.0.2.81")
+    assert lines(asker) == ["www.example.net. 300 IN A 192.0.2.81"]
 
 
 def test_who_may_not_ask_any_more_gets_no_alias_followed(world: World) -> None:
@@ -579,7 +580,7 @@ def test_what_does_not_fit_is_cut_for_udp_and_whole_by_tcp(world: World) -> None
     asker = world.ask("big.corp.example")
     world.say(first := world.took(), reply_to(first, records))
     assert heard(asker).flags & dns.flags.TC
-    assert len(asker.replies[0]) < 512
+    assert 1200 < len(asker.replies[0]) <= 1232
     whole = world.ask("big.corp.example", stream=True)
     assert len(lines(whole)) == 99
     assert not heard(whole).flags & dns.flags.TC

@@ -16,7 +16,7 @@ from gateway.config.fields import parse_prefix
 from gateway.config.rules import EgressWord
 from gateway.config.settings import parse_settings
 from gateway.dns.clients import Clients
-from gateway.dns.exchanges import Flight
+from gateway.dns.exchanges import Attempt
 from gateway.dns.forwarder import Forwarder
 from gateway.dns.guard import Guard
 from gateway.dns.outside import Way
@@ -40,7 +40,7 @@ def here(text: str) -> Address:
 class Sent:
     """A question that went to a name server."""
 
-    flight: Flight
+    attempt: Attempt
     server: str
     way: str
     data: bytes
@@ -74,14 +74,18 @@ class Asker:
 class World:
     """The forwarder of these settings, and all around it."""
 
-    def __init__(self, text: str, *, log_all: bool = False, outstanding: int = 256, capacity: int = 1000) -> None:
+    def __init__(
+        self, text: str, *, log_all: bool = False, outstanding: int = 256, capacity: int = 1000, limit: int = 4096
+    ) -> None:
         self.now = 1000.0
         self.sent: list[Sent] = []
-        self.released: list[Flight] = []
+        self.released: list[Attempt] = []
         self.lines: list[str] = []
         self.troubles: list[str] = []
         self.records: list[str] = []
         self.blocked: dict[str, str] = {}
+        #: ways out that are lost
+        self.shut: set[str] = set()
         self.broken: dict[str, OSError] = {}
         self._random = random.Random(7)
         zones = self.zones(text)
@@ -95,6 +99,7 @@ class World:
             self._record,
             capacity=capacity,
             outstanding=outstanding,
+            flights=limit,
             log_all=log_all,
         )
         self.clients = Clients(zones, 0, outstanding)
@@ -139,10 +144,10 @@ class World:
 
     def say(self, sent: Sent, data: bytes) -> bool:
         """These bytes come back; whether that was the answer."""
-        return self.forwarder.exchanges.heard(sent.flight, data, self.now)
+        return self.forwarder.exchanges.heard(sent.attempt, data, self.now)
 
     def fail(self, sent: Sent, why: str) -> None:
-        self.forwarder.exchanges.failed(sent.flight, why, self.now)
+        self.forwarder.exchanges.failed(sent.attempt, why, self.now)
 
     def take(self) -> list[Sent]:
         """What was sent since the last time."""
@@ -181,6 +186,8 @@ class World:
         if zone.text in self.blocked:
             return Way(None, self.blocked[zone.text])
         name = str(ways[0]) if ways else ""
+        if name in self.shut:
+            return Way(None, f"{name} is shut")
         return Way(Egress(name, name, Address(version, 1)) if name else None)
 
     # gateway.dns.outside.Events
