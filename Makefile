@@ -20,10 +20,8 @@ LAB := build/lab
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
 
-run: $(VENV)/.installed $(STARTER)/gateway.toml  ## sockd in the foreground on 127.0.0.1:1080; needs no root
-	@echo 'Try, from another terminal:'
-	@echo '  curl --proxy socks5h://127.0.0.1:1080 https://example.com/'
-	@echo 'Rules: $(STARTER)/sockd.conf   Settings: $(STARTER)/gateway.toml   End: Ctrl-C'
+run: $(VENV)/.installed  ## sockd on 127.0.0.1:1080, names on 127.0.0.1:5353, in the foreground; needs no root
+	@$(BIN)/python -m tests.support.starter $(STARTER)
 	@exec $(BIN)/python -m tests.support.foreground $(BIN)/sockd -d -f $(STARTER)/gateway.toml
 
 lab: debian-lab $(VENV)/.tested  ## root: sockd between two networks made of namespaces, and a prompt inside
@@ -45,10 +43,6 @@ lint: $(VENV)/.tested  ## ruff and mypy
 
 clean:  ## remove what these commands made
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
-
-$(STARTER)/gateway.toml: | $(VENV)/.installed
-	@mkdir -p $(STARTER)
-	@cp -n gateway/starter/sockd.conf gateway/starter/gateway.toml $(STARTER)/
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/support/debian.sh required $(DEBIAN_BASE)

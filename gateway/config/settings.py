@@ -259,7 +259,7 @@ class ResolverSettings(Struct, frozen=True):
     hosts: _FileOrNone = ""
     cache: _CacheSize = 100_000
     rate: _Rate = 0
-    outstanding: _Outstanding = 256
+    outstanding: _Outstanding = 1000
     log: _QueryLog = QueryLog.FAILURES
     zone: Annotated[
         tuple[ZoneSettings, ...], Meta(description="tables that each begin with a line [[resolver.zone]]")

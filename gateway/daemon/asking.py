@@ -12,7 +12,7 @@ from gateway.daemon.messages import Answered, Ask, Dump, Dumped, Flush, Flushed
 from gateway.dns.answer import Answer
 from gateway.dns.constants import parse_type, rcode_text, type_text
 from gateway.dns.forwarder import Forwarder
-from gateway.dns.names import BadName, is_below, text_name, wire_name
+from gateway.dns.names import ROOT, BadName, is_below, text_name, wire_name
 from gateway.dns.pursuit import Pursuit
 from gateway.dns.query import build_query
 from gateway.dns.serving import Serving
@@ -22,6 +22,12 @@ from gateway.dns.zones import View, Zones
 
 ROWS = 50
 """In one message."""
+
+TURN = 1024
+"""How much is done, in microseconds more or less, before clients have their turn: a look at an answer is one."""
+
+ROW = 16
+"""What it is to put an answer into words, and as much again for each of its octets as for a look."""
 
 
 class Asking:
@@ -110,53 +116,53 @@ class Asking:
     # The caches
 
     def flush(self, message: Flush) -> None:
-        """Forget answers."""
-        count = sum(self._forget(serving, message.name) for serving in self._meant(message.zone))
-        self._forwarder.cool()
-        self._answering.begin(self._answering.send(Flushed(message.number, count)))
+        """Forget answers, a part of them after the other."""
+        self._answering.begin(self._flush(message))
 
-    def _forget(self, serving: Serving, name: str) -> int:
-        return serving.cache.remove(wire_name(name), below=True) if name else serving.cache.clear()
+    async def _flush(self, message: Flush) -> None:
+        count = 0
+        name = wire_name(message.name) if message.name else ROOT
+        for serving in self._meant(message.zone):
+            is_long = len(serving.cache) > TURN
+            for removed in serving.cache.removing(name, below=True):
+                count += removed
+                if is_long:
+                    await asyncio.sleep(0)
+        self._forwarder.cool()
+        await self._answering.send(Flushed(message.number, count))
 
     def _meant(self, zone: str) -> Iterator[Serving]:
         wanted = wire_name(zone) if zone else None
         return (one for one in self._forwarder.servings if wanted is None or one.zone.name == wanted)
 
     def dump(self, message: Dump) -> None:
-        """List answers."""
+        """List answers, a part of them after the other; meanwhile they may change."""
+        self._answering.begin(self._dump(message))
+
+    async def _dump(self, message: Dump) -> None:
         rows: list[CacheEntry] = []
-        matched = 0
-        suffix = wire_name(message.name) if message.name else b"\0"
-        now = self._loop.time()
+        matched = spent = 0
+        suffix = wire_name(message.name) if message.name else ROOT
         for serving in self._meant(message.zone):
+            view = _first_view(serving, self._forwarder.zones)
             for key, answer in serving.cache.entries():
+                spent += 1
                 if is_below(key[:-3], suffix):
                     matched += 1
-                    if len(rows) < message.limit:
-                        lines = answer_lines(question_of(key), answer, answer.age(now))
-                        rows.append(
-                            CacheEntry(
-                                serving.zone.text,
-                                self._first_view(serving, self._forwarder.zones),
-                                text_name(key[:-3]),
-                                type_text((key[-3] << 8) | key[-2]),
-                                rcode_text(answer.rcode),
-                                lines,
-                                seconds_left(answer, now),
-                                answer.origin,
-                            )
-                        )
-        self._answering.begin(self._send_rows(message.number, rows, matched))
+                    if matched <= message.limit:
+                        rows.append(_row(serving.zone.text, view, key, answer, self._loop.time()))
+                        spent += ROW + len(answer.body)
+                if len(rows) == ROWS:
+                    await self._send_rows(message.number, tuple(rows))
+                    rows.clear()
+                if spent >= TURN:
+                    spent = 0
+                    await asyncio.sleep(0)
+        if rows:
+            await self._send_rows(message.number, tuple(rows))
+        await self._answering.send(Dumped(message.number, (), matched))
 
-    def _first_view(self, serving: Serving, zones: Zones) -> int:
-        return next((view.number for view in zones.views if serving.zone in view.zones), 0)
-
-    async def _send_rows(self, number: int, rows: list[CacheEntry], matched: int) -> None:
-        for at in range(0, len(rows), ROWS):
-            await self._send_some(number, tuple(rows[at : at + ROWS]))
-        await self._answering.send(Dumped(number, (), matched))
-
-    async def _send_some(self, number: int, rows: tuple[CacheEntry, ...]) -> None:
+    async def _send_rows(self, number: int, rows: tuple[CacheEntry, ...]) -> None:
         """In as many messages as they need."""
         try:
             await self._answering.send(Dumped(number, rows))
@@ -164,8 +170,25 @@ class Asking:
             if error.errno != errno.EMSGSIZE or len(rows) == 1:
                 raise
             half = len(rows) // 2
-            await self._send_some(number, rows[:half])
-            await self._send_some(number, rows[half:])
+            await self._send_rows(number, rows[:half])
+            await self._send_rows(number, rows[half:])
+
+
+def _first_view(serving: Serving, zones: Zones) -> int:
+    return next((view.number for view in zones.views if serving.zone in view.zones), 0)
+
+
+def _row(zone: str, view: int, key: bytes, answer: Answer, now: float) -> CacheEntry:
+    return CacheEntry(
+        zone=zone,
+        view=view,
+        name=text_name(key[:-3]),
+        type=type_text((key[-3] << 8) | key[-2]),
+        rcode=rcode_text(answer.rcode),
+        records=answer_lines(question_of(key), answer, answer.age(now)),
+        seconds_left=seconds_left(answer, now),
+        origin=answer.origin,
+    )
 
 
 def _full_name(pursuit: Pursuit) -> bytes:

@@ -57,8 +57,8 @@ class DnsSampler:
         self._sample()
 
     def _sample(self) -> None:
+        self._loop.call_later(PERIOD, self._sample)  # first, so that a bug costs one sample and not all later ones
         self.write()
-        self._loop.call_later(PERIOD, self._sample)
 
     def leave(self, datagrams: Datagrams) -> None:
         """A socket is closed; what it has counted stays counted."""

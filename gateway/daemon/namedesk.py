@@ -1,4 +1,8 @@
-"""Where workers have names looked up: the resolver's end of `gateway.daemon.names`."""
+"""Where workers have names looked up: the resolver's end of `gateway.daemon.names`.
+
+Each question gets one answer. What a worker asks for is checked, and bounded, as if it came from outside: workers speak
+to strangers, and one of them may have been taken over.
+"""
 
 import asyncio
 import socket
@@ -6,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from gateway.address import Address, canonical_name
+from gateway.config.rules import EgressWord
 from gateway.daemon.messages import LookedUp, LookUp, close_all, is_address, receive, send
 from gateway.dns.constants import AAAA, HEADER_BYTES, A
 from gateway.dns.forwarder import Forwarder
@@ -15,8 +20,34 @@ from gateway.dns.response import Malformed, read_response
 from gateway.dns.show import shown
 from gateway.dns.zones import View
 from gateway.errors import BadName
+from gateway.net.lookup import MAX_OUTSTANDING
 
 MESSAGES_A_TURN = 64
+
+MAX_WAYS = 64
+MAX_WAY = 255
+"""Ways out of one session, and characters in the name of one; nobody honest has so many."""
+
+
+class _Worker:
+    """One that asks, by its own socket."""
+
+    __slots__ = ("outstanding", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.outstanding = 0
+
+    def tell(self, message: LookedUp) -> None:
+        try:
+            send(self.sock, message)
+        except OSError:
+            pass  # the worker has gone, or does not listen: it gives up by itself
+
+    def done(self, number: int, addresses: tuple[Address, ...], why: str) -> None:
+        """A look-up that was under way is over."""
+        self.outstanding -= 1
+        self.tell(LookedUp(number, addresses, why))
 
 
 class NameDesk:
@@ -33,7 +64,7 @@ class NameDesk:
         self._loop = loop
         self._forwarder = forwarder
         self._view_of = view_of
-        self._sockets: dict[str, socket.socket] = {}
+        self._workers: dict[str, _Worker] = {}
         self.prefers_ipv6 = False
         for name, sock in sockets.items():
             self.serve(name, sock)
@@ -41,19 +72,19 @@ class NameDesk:
     def serve(self, name: str, sock: socket.socket) -> None:
         """A worker asks by this socket, and no longer by the one of its predecessor."""
         self._leave(name)
-        self._sockets[name] = sock
-        self._loop.add_reader(sock, self._hear, name, sock)
+        worker = self._workers[name] = _Worker(sock)
+        self._loop.add_reader(sock, self._hear, name, worker)
 
     def _leave(self, name: str) -> None:
-        before = self._sockets.pop(name, None)
+        before = self._workers.pop(name, None)
         if before is not None:
-            self._loop.remove_reader(before)
-            before.close()
+            self._loop.remove_reader(before.sock)
+            before.sock.close()
 
-    def _hear(self, name: str, sock: socket.socket) -> None:
+    def _hear(self, name: str, worker: _Worker) -> None:
         for _ in range(MESSAGES_A_TURN):
             try:
-                received = receive(sock)
+                received = receive(worker.sock)
             except OSError:
                 return  # nothing more, or no message
             if received is None:
@@ -61,14 +92,23 @@ class NameDesk:
                 return
             close_all(received.descriptors)
             if isinstance(received.message, LookUp):
-                self._look_up(sock, received.message)
+                self._take(worker, received.message)
 
-    def _look_up(self, sock: socket.socket, message: LookUp) -> None:
+    def _take(self, worker: _Worker, message: LookUp) -> None:
         wire = _checked(message.name)
-        if wire is None or not is_address(message.client):
-            _tell(sock, LookedUp(message.number, (), "no name of a host"))
+        fault = "no name of a host" if wire is None else _fault(worker, message)
+        if wire is None or fault:
+            worker.tell(LookedUp(message.number, (), fault))
             return
-        search = _Search(self._order(), partial(self._done, sock, message.number))
+        worker.outstanding += 1
+        search = _Search(self._order(), partial(worker.done, message.number))
+        try:
+            self._look_up(search, wire, message)
+        except Exception:
+            search.end((), "internal error of the resolver")
+            raise
+
+    def _look_up(self, search: "_Search", wire: bytes, message: LookUp) -> None:
         view = self._view_of(message.client)
         for kind in (A, AAAA):
             query = build_query(0, wire, kind, variant=0)
@@ -77,9 +117,6 @@ class NameDesk:
     def _order(self) -> Sequence[int]:
         """What is tried first (RFC 6724 §2.1, as far as it can be said without the destination)."""
         return (AAAA, A) if self.prefers_ipv6 else (A, AAAA)
-
-    def _done(self, sock: socket.socket, number: int, addresses: tuple[Address, ...], why: str) -> None:
-        _tell(sock, LookedUp(number, addresses, why))
 
 
 def _checked(name: str) -> bytes | None:
@@ -90,23 +127,32 @@ def _checked(name: str) -> bytes | None:
         return None
 
 
-def _tell(sock: socket.socket, message: LookedUp) -> None:
-    try:
-        send(sock, message)
-    except OSError:
-        pass  # the worker has gone, or does not listen: it gives up by itself
+def _fault(worker: _Worker, message: LookUp) -> str:
+    """Why nobody is asked for the sake of this message; empty: nothing is wrong with it."""
+    if not is_address(message.client):
+        return "no address of a client"
+    if len(message.ways) > MAX_WAYS or not all(map(_is_way, message.ways)):
+        return "no ways of a session"
+    if worker.outstanding >= MAX_OUTSTANDING:
+        return "too many look-ups are under way"
+    return ""
+
+
+def _is_way(word: EgressWord) -> bool:
+    return is_address(word) if isinstance(word, Address) else len(word) <= MAX_WAY
 
 
 class _Search:
     """One look-up: both kinds of addresses."""
 
-    __slots__ = ("_done", "_found", "_order", "_why")
+    __slots__ = ("_done", "_found", "_is_over", "_order", "_why")
 
     def __init__(self, order: Sequence[int], done: Callable[[tuple[Address, ...], str], None]) -> None:
         self._order = order
         self._done = done
         self._found: dict[int, tuple[Address, ...]] = {}
         self._why = ""
+        self._is_over = False
 
     def found(self, kind: int, addresses: tuple[Address, ...], why: str) -> None:
         """One half is there."""
@@ -114,7 +160,13 @@ class _Search:
         self._why = self._why or why
         if len(self._found) == len(self._order):
             together = tuple(address for kind in self._order for address in self._found[kind])
-            self._done(together, "" if together else self._why)
+            self.end(together, "" if together else self._why)
+
+    def end(self, addresses: tuple[Address, ...], why: str) -> None:
+        """That is the answer; the first one is."""
+        if not self._is_over:
+            self._is_over = True
+            self._done(addresses, why)
 
 
 class _Half:

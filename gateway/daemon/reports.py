@@ -76,6 +76,14 @@ def _worse(one: ServerRow, other: ServerRow) -> ServerRow:
     return msgspec.structs.replace(worse, queries=queries, failures=failures)
 
 
+def server_troubles(zones: Iterable[ZoneRow]) -> Iterable[str]:
+    """The name servers that do not answer."""
+    for zone in zones:
+        for server in zone.servers:
+            if server.state == "down":
+                yield f"zone {zone.zone}: name server {server.server} is down: {server.why}"
+
+
 def confinement_troubles(name: str, confinement: Confinement | None) -> Iterable[str]:
     """What this kernel does not have of what holds a process back."""
     if confinement is not None:

@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.address import Address
 from gateway.config.settings import QueryLog, ResolverSettings
@@ -39,7 +40,7 @@ from gateway.daemon.messages import (
     send,
 )
 from gateway.daemon.namedesk import NameDesk
-from gateway.daemon.querylog import QueryLogger
+from gateway.daemon.querylog import QueryEvents, QueryLogger
 from gateway.daemon.ways import ZoneWays, prefers_ipv6
 from gateway.dns.clients import Client, Clients
 from gateway.dns.exchanges import Attempt
@@ -105,15 +106,16 @@ class Resolver:
         streams = Streams(loop, poller, secrets.randbits, tls, StreamLimits(total=min(256, shares)))
         self._upstreams = Upstreams(poller, streams, min(8192, 2 * shares))
         self._ways = ZoneWays(chosen.configuration.settings, network)
-        self._queries = QueryLogger(journal)
+        self._queries = QueryLogger(journal, loop.call_later)
+        self._events = QueryEvents(journal, loop.call_later)
         self._forwarder = Forwarder(
             zones,
             self._upstreams,
             self._ways,
             Guard(network.inside, network.own),
             os.urandom,
-            journal,
-            self._queries.record if settings.log is not QueryLog.NONE else None,
+            self._events,
+            self._queries.recorder(settings.log),
             capacity=settings.cache,
             outstanding=settings.outstanding,
             log_all=settings.log is QueryLog.ALL,
@@ -124,6 +126,7 @@ class Resolver:
         limits = TcpLimits(connections=min(1000, shares))
         self._server = TcpServer(loop, poller, self._clients.of, self._asked_by_stream, journal.trouble, limits)
         poller.failed = self._bug
+        loop.set_exception_handler(self._unexpected)
         self._datagrams: dict[int, tuple[Datagrams, socket.socket]] = {}
         self._streams: dict[int, socket.socket] = {}
         # Compiling zones takes long where hosts files are long.
@@ -135,7 +138,7 @@ class Resolver:
             loop, self._forwarder, self._sockets, self._server, post.block, journal, title, channel, self._way_of
         )
         loop.add_reader(channel, self._hear)
-        self._tick()
+        loop.call_soon(self._tick)
 
     @property
     def _settings(self) -> ResolverSettings:
@@ -168,11 +171,18 @@ class Resolver:
 
     def _bug(self, handler: object, error: Exception) -> None:
         """A bug costs one question, or one connection, never the process."""
-        self._journal.trouble(f"internal error: {type(error).__name__}: {error}")
+        self._say_bug(error)
         if isinstance(handler, Connection | Line):
             handler.end()
         elif isinstance(handler, Datagram):
             handler.release()
+
+    def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What asyncio has called has failed; its own words are for programmers at their terminals."""
+        self._say_bug(context.get("exception") or RuntimeError(context["message"]))
+
+    def _say_bug(self, error: BaseException) -> None:
+        self._events.provoked("internal errors", f"internal error: {type(error).__name__}: {error}")
 
     # What comes back from name servers
 
@@ -183,8 +193,8 @@ class Resolver:
         self._forwarder.exchanges.failed(attempt, why, self._loop.time())
 
     def _tick(self) -> None:
+        self._loop.call_later(TICK_SECONDS, self._tick)  # first, so that a bug costs one tick and not all later ones
         self._forwarder.tick(self._loop.time())
-        self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _way_of(self, zone: Zone, server: Server) -> str:
         """By which uplink a server is asked now; empty: by none, or by whatever the kernel chooses."""
@@ -273,7 +283,8 @@ class Resolver:
         zones = self._zones()
         self._forwarder.adopt(
             zones,
-            record=self._queries.record if settings.log is not QueryLog.NONE else None,
+            record=self._queries.recorder(settings.log),
+            capacity=settings.cache,
             outstanding=settings.outstanding,
             log_all=settings.log is QueryLog.ALL,
         )
@@ -298,6 +309,8 @@ class Resolver:
         self._server.close()
         self._upstreams.close()
         self._sampler.write()
+        self._queries.settle()
+        self._events.settle()
         self._loop.stop()
 
 

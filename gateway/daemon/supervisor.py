@@ -39,7 +39,7 @@ from gateway.daemon.operations import ANSWER_SECONDS, Operations, Ruling, rfc333
 from gateway.daemon.pairs import Pairs
 from gateway.daemon.rates import DnsRates, Rates
 from gateway.daemon.reloading import MAX_NOTES, Reloading, slots_of
-from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows, zone_rows
+from gateway.daemon.reports import confinement_troubles, process_row, server_troubles, uplink_rows, zone_rows
 from gateway.daemon.seat import Seat
 from gateway.daemon.tailing import Tailing
 from gateway.daemon.titles import gateway_words
@@ -664,6 +664,7 @@ class Supervisor:
         for uplink in self.network.uplinks:
             if uplink.standing is Standing.DOWN:
                 yield f"uplink {uplink.name} is down: {uplink.cause}"
+        yield from server_troubles(zone_rows(self._zones.values()))
         yield from confinement_troubles("this host", self._confinement)
         for child in self._crew.children.all:
             if not child.pid:

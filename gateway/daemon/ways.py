@@ -54,8 +54,8 @@ class ZoneWays:
 
     def is_usable(self, egress: Egress) -> bool:
         """Whether this way out is still there: the same interface, with the same address."""
-        if egress.uplink == INSIDE:
-            return egress == self._inside.get(egress.source.version)
+        if egress == self._inside.get(egress.source.version):
+            return True  # told by all of it, as an uplink may have any name
         uplink = self._router.uplink_of(egress.uplink)
         if uplink is None or uplink.standing is Standing.DOWN:
             return False

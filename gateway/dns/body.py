@@ -1,5 +1,4 @@
-"""Records written anew, for where they can not stay as they lie: something between them was left out, or they come from
-several messages.
+"""Records written anew, because they can not stay as they lie: something was left out, or they are several messages'.
 
 Only whole owners are compressed: those that are the question's name, or an owner or an alias's target before. So there
 is no pointer into anything that changes, and each name can be read on its own. Which records belong is not known here.

@@ -1,7 +1,7 @@
-"""Answers that are pieced together: aliases that lead through several answers, off the fast path, but never far from it.
+"""Answers that are pieced together: aliases that lead through several answers, at about the cost of reading these.
 
-Every hit behind an alias goes through here, and every answer may be a stranger's, so that the parts are read as octets,
-with the bounds of `gateway.dns.message`, and what can not be put together is a failure like any other.
+Every hit behind an alias goes through here, and every part may be a stranger's. So the parts are read as octets, within
+the bounds of `gateway.dns.message`, and what can not be put together is a failure like any other.
 """
 
 import struct

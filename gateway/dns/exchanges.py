@@ -251,7 +251,10 @@ class Exchanges:
             self._outside.datagram(attempt, server, way.egress, sent)
         except OSError as error:
             self._drop(attempt)
-            self._came_to_nothing(attempt, error.strerror or str(error), now, ours=error.errno in _OURS)
+            if error.errno in _OURS:
+                # Other zones' questions may have taken all sockets; a connection has room for many.
+                return self._ask(flight, health, now, stream=True)
+            self._came_to_nothing(attempt, error.strerror or str(error), now)
             return False
         return True
 
@@ -370,7 +373,7 @@ class Exchanges:
             return False
         zone, name = flight.serving.zone.text, text_name(flight.name)
         text = f"zone {zone}: {attempt.wrong} wrong answers as if from {attempt.health.text} for {name}: {why}"
-        self._events.trouble(f"{text}; asking by TCP")
+        self._events.provoked("wrong answers", f"{text}; asking by TCP")
         self._ask_by_stream(attempt, now)
         return True
 

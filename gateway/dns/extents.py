@@ -79,7 +79,7 @@ def boundaries(extents: Mapping[int, Extent], specials: Sequence[Special]) -> di
         for index, special in enumerate(specials)
         if not (special.stands_in and special.name in apexes)
     }
-    excluding = (*extents.values(), *specials)
+    excluding: tuple[Extent | Special, ...] = (*extents.values(), *specials)
     borders = {*apexes, *built_in, *(name for zone in excluding for name in zone.exclusions)}
 
     def owner(name: bytes) -> int:

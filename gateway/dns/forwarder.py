@@ -16,6 +16,7 @@ from gateway.dns.constants import (
     AAAA,
     DNSKEY,
     DS,
+    HEADER_BYTES,
     MAX_MESSAGE,
     MAX_NAME,
     NOERROR,
@@ -53,6 +54,9 @@ FAILED_SECONDS = 1.0
 """So long nobody is asked again for what no server could answer (RFC 9520 §3.2)."""
 
 MAX_FAILED = 4096
+
+LOOP_SECONDS = 0.5
+"""A server that owes us an answer for so long, and then asks us for it, is waiting for us."""
 
 OF_TOP_LEVEL = frozenset({NS, SOA, DS, DNSKEY, RRSIG, NSEC, NSEC3, NSEC3PARAM})
 """What is asked of top-level domains; of the inside's hosts, whose names have one label too, all else may be asked."""
@@ -94,7 +98,7 @@ class Forwarder:
         flights: int = 4096,
         log_all: bool = False,
     ) -> None:
-        """``capacity`` answers are kept in all, and so many questions of one client may be ``outstanding``.
+        """``capacity`` answers of each zone are kept, and so many questions of one client may be ``outstanding``.
 
         ``record`` hears of each question that was not answered well, with ``log_all`` of each.
         """
@@ -114,10 +118,25 @@ class Forwarder:
 
     # Other zones, another network
 
-    def adopt(self, zones: Zones, *, record: Record | None = None, outstanding: int = 0, log_all: bool = False) -> None:
-        """These zones from now on; those that are the same as before keep their answers and their servers' health."""
+    def adopt(
+        self,
+        zones: Zones,
+        *,
+        record: Record | None = None,
+        capacity: int = 0,
+        outstanding: int = 0,
+        log_all: bool = False,
+    ) -> None:
+        """These zones from now on; those that are the same as before keep their answers and their servers' health.
+
+        With another ``capacity`` the caches are new ones, and empty. 0: all is as it was but for the zones.
+        """
         if outstanding:
             self._record, self._outstanding, self._log_all = record, outstanding, log_all
+        if capacity not in (0, self._capacity):
+            self._capacity = capacity
+            for serving in self._servings.values():
+                serving.cache = Cache(capacity, serving.zone.bounds)
         known = {serving.zone.identity: serving for serving in self._servings.values()}
         self.zones = zones
         self._servings = {zone: self._serving(zone, known) for zone in zones.zones}
@@ -315,6 +334,7 @@ class Forwarder:
 
     def _forward(self, pursuit: Pursuit, serving: Serving, now: float) -> None:
         """Ask the zone's name servers, or wait with those who ask them already."""
+        pursuit.cache = ""  # an alias may have come from there
         client = pursuit.client
         if client is not None and not pursuit.waits:
             if client.outstanding >= self._outstanding:
@@ -332,25 +352,33 @@ class Forwarder:
         if not serving.zone.servers:
             self._fail(pursuit, _nobody(serving.zone), now)
             return
-        pursuit.cache = pursuit.cache or "miss"
+        pursuit.cache = "miss"
         flight = self.exchanges.under_way(serving, pursuit.key, pursuit.words)
         if flight is None:
             self.counts.forwarded += 1
             self.exchanges.begin(serving, pursuit.key, now, pursuit, pursuit.words)
-        elif self._is_loop(flight, client):
+        elif self._is_loop(flight, client, pursuit.query.question, now):
             name = text_name(pursuit.name)
             text = f"a loop of forwarders: {name} comes back from {flight.server}, which is asked for it"
-            self._events.trouble(text)
+            self._events.provoked("loops of forwarders", text)
             self._fail(pursuit, Failure(SERVFAIL, Ede.OTHER, text), now)
         elif now < flight.began + STALE_SECONDS or not self._give_stale(pursuit, now):
             self.counts.coalesced += 1
+            pursuit.cache = "coalesced"
             pursuit.note("somebody waits for the same already")
             flight.waiters.append(pursuit)
 
-    def _is_loop(self, flight: Flight, client: Client | None) -> bool:
-        if client is None:
-            return False
-        return any(attempt.health.server.address == client.address for attempt in flight.attempts)
+    def _is_loop(self, flight: Flight, client: Client | None, question: bytes, now: float) -> bool:
+        """Whether a question that went to a server comes from there: the very same one, in its mixture of letters; or,
+        from a forwarder that mixes them anew, while it owes us the answer for long.
+
+        By its address alone it would not do: a name server of the inside may well ask us for the names of others.
+        """
+        address = None if client is None else client.address
+        ours = (attempt for attempt in flight.attempts if attempt.health.server.address == address)
+        return any(
+            attempt.sent.startswith(question, HEADER_BYTES) or now > attempt.asked_at + LOOP_SECONDS for attempt in ours
+        )
 
     def _landed(self, pursuit: Pursuit, flight: Flight, outcome: Outcome, now: float) -> None:
         """A flight has ended; whatever goes wrong for one of those who wait, the others hear of it."""
@@ -358,7 +386,7 @@ class Forwarder:
             self._heard(pursuit, flight, outcome, now)
         except Exception as error:
             text = f"internal error with {text_name(pursuit.query.name)}: {type(error).__name__}: {error}"
-            self._events.trouble(text)
+            self._events.provoked("internal errors", text)
             self._over(pursuit)
             pursuit.asker.reply(failure(pursuit.query, SERVFAIL, Ede.OTHER, "internal error"))
 
@@ -416,9 +444,13 @@ class Forwarder:
         if exposed is not None:
             self._fail(pursuit, exposed, now)
             return
-        self._over(pursuit)
         if pursuit.chain:
             answer = spliced(pursuit.query.name, pursuit.query.type, pursuit.chain, pursuit.name, answer, now)
+            if answer.rcode == SERVFAIL:
+                text = "the answers of this chain of aliases are too long together, or can not be read"
+                self._fail(pursuit, Failure(SERVFAIL, Ede.INVALID_DATA, text), now)
+                return
+        self._over(pursuit)
         # What was just asked for gets hot with the next one who asks, if there is one.
         is_known = pursuit.cache == "hit" or (pursuit.chain and pursuit.generation == self._generation)
         data = pursuit.data if is_known else b""
@@ -439,7 +471,7 @@ class Forwarder:
         elif why.ede == Ede.BLOCKED:
             counts.blocked += 1
             who = "sockd" if pursuit.client is None else str(pursuit.client.address)
-            self._events.trouble(f"client {who}: {why.text}")
+            self._events.provoked("blocked names", f"client {who}: {why.text}")
         pursuit.asker.reply(
             failure(pursuit.query, why.rcode, Ede(why.ede) if why.ede in _EDES else Ede.OTHER, why.text)
         )

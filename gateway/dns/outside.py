@@ -75,5 +75,11 @@ class Events(Protocol):
     def trouble(self, text: str) -> None:
         """Something is wrong."""
 
+    def provoked(self, kind: str, text: str) -> None:
+        """Something is wrong that clients or name servers can cause as often as they like.
+
+        ``kind`` says what such lines are about, in a few words; there are few kinds.
+        """
+
     def line(self, text: str) -> None:
         """Something has changed."""

@@ -107,8 +107,9 @@ def test_what_a_datagram_does_not_hold_is_asked_for_by_tcp(
 
 
 def test_records_of_an_answer_that_was_cut_off_do_not_count(world: SplitWorld) -> None:
-    world.outside.obey(on(Truncated(), name=NAME, transport="udp"), on(Code(SERVFAIL), name=NAME, transport="tcp"))
-    answer = world.gateway.ask(NAME)
+    name = "cut-off.many.example"
+    world.outside.obey(on(Truncated(), name=name, transport="udp"), on(Code(SERVFAIL), name=name, transport="tcp"))
+    answer = world.gateway.ask(name)
     assert (rcode(answer), records(answer)) == ("SERVFAIL", [])
 
 
@@ -191,7 +192,7 @@ def test_a_client_that_does_not_read_costs_little(world: SplitWorld) -> None:
     before = proc.anonymous_kib(resolver)
     with world.gateway.stream() as client:
         client.setblocking(False)
-        queries = _framed(NAME) * 5000
+        queries = _framed(NAME) * 1500
         sent = 0
         with contextlib.suppress(BlockingIOError):
             while sent < len(queries):
@@ -199,7 +200,7 @@ def test_a_client_that_does_not_read_costs_little(world: SplitWorld) -> None:
                 assert world.gateway.ask("www.corp.example").answer
         assert records(world.gateway.ask("www.example", tcp=True)) == ["www.example. A 198.51.100.1"]
         assert proc.anonymous_kib(resolver) - before < 8192, "kept in memory, of as much as the client asked for"
-        assert 5000 * size > 64 << 20
+        assert 1500 * size > 16 << 20
         client.settimeout(10)
-        for _ in range(min(200, sent // len(_framed(NAME)))):  # and then it reads after all
+        for _ in range(min(20, sent // len(_framed(NAME)))):  # and then it reads after all
             assert len(records(_read(client))) == 900

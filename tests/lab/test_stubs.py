@@ -52,6 +52,7 @@ class Host(NamedTuple):
     space: Namespace
     resolver: str
     names: LyingServer
+    is_ours: bool
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def host(
     started = RESOLVERS[request.param](space, tmp_path_factory.mktemp(request.param), SERVER, LOOPBACK)
     with started as address:
         (Path("/etc/netns") / space.name / "resolv.conf").write_text(f"nameserver {address}\n{OPTIONS}")
-        yield Host(space, address, names)
+        yield Host(space, address, names, request.param == "sockd")
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
@@ -108,6 +109,8 @@ ANSWERS = {
     "empty.example": {NONE},
     "broken.example": {AGAIN},
 }
+IN_512_OCTETS = (512 - 12 - 18) // 16
+"""Addresses of such a name: behind the header and the question, each with a pointer for its owner."""
 LARGE = {"some.example": set(MANY[:40]), "many.example": set(MANY)}
 
 
@@ -116,9 +119,15 @@ def test_a_stub_understands_the_answers(host: Host, stub: Stub) -> None:
 
 
 def test_a_stub_gets_all_of_a_large_answer(host: Host, stub: Stub) -> None:
-    if not stub.program.has_tcp:
-        pytest.skip("this one never asks by TCP; musl does from 1.2.4 on")
-    assert stub.ask(host.space, host.resolver, LARGE) == LARGE
+    if stub.program.has_tcp:
+        assert stub.ask(host.space, host.resolver, LARGE) == LARGE
+        return
+    if not host.is_ours:
+        pytest.skip("this stub never asks by TCP (musl does from 1.2.4 on), and others cut answers as they like")
+    for _ in range(2):  # as it comes, and as it is known
+        found = stub.ask(host.space, host.resolver, LARGE)
+        assert {name: len(addresses) for name, addresses in found.items()} == dict.fromkeys(LARGE, IN_512_OCTETS)
+        assert all(found[name] < LARGE[name] for name in LARGE)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")

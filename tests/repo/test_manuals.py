@@ -204,7 +204,7 @@ def test_the_socket_of_the_settings_is_the_one_of_the_pages() -> None:
 
 def test_the_processes_are_called_as_they_are() -> None:
     for page in (manual_text("sockd.8"), manual_text("design.7")):
-        for name in ("gateway", "warden", "watcher", "helper", "worker 1"):
+        for name in ("gateway", "warden", "watcher", "helper", "resolver", "worker 1"):
             assert f"sockd: {name}" in page
     assert short_name("worker 10") == "sockd: worker10"
     assert "worker10" in manual_text("sockd.8")
@@ -235,10 +235,13 @@ def test_what_the_processes_may_do_is_told_as_it_is_held() -> None:
     runs = {kind for kind, profile in PROFILES.items() if "execve" in " ".join(profile.calls)}
     assert runs == {Kind.SUPERVISOR, Kind.HELPER}
     assert "Only the supervisor and the helper can run programs" in text
-    assert [kind for kind, profile in PROFILES.items() if Family.ROUTE not in profile.families] == [Kind.WORKER]
-    assert "Workers can not use netlink" in text
+    without = {kind for kind, profile in PROFILES.items() if Family.ROUTE not in profile.families}
+    assert without == {Kind.WORKER, Kind.RESOLVER}
+    assert "Workers and resolvers can not use netlink" in text
+    assert PROFILES[Kind.RESOLVER].readable[0] == "/etc/ssl"
+    assert "the certificates of authorities in /etc/ssl" in text
     assert all(place in text for place in PROFILES[Kind.HELPER].writable)
-    assert PROFILES[Kind.WORKER].writable == ("/dev/null",)
+    assert PROFILES[Kind.WORKER].writable == PROFILES[Kind.RESOLVER].writable == ("/dev/null",)
 
 
 def test_commands_are_as_many_at_a_time_as_is_told() -> None:

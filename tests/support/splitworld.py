@@ -96,6 +96,7 @@ def zones(inside: LyingServer, outside: LyingServer, more: Mapping[str, object] 
         {"name": "corp.example", "networks": ["10.0.0.0/8"], "servers": [address(inside)]},
         {"name": "lab", "servers": [address(inside)]},
         {"name": "view.example", "servers": [address(inside)], "clients": [VIEWERS]},
+        {"name": "view.example", "servers": [address(outside)], "private": False},
         {
             "name": ".",
             "servers": [address(outside)],

@@ -66,7 +66,7 @@ def test_an_empty_file_gives_the_defaults() -> None:
         uplinks={},
         files=FilesSettings("/etc/sockd.conf", "", ""),
         sockd=SockdSettings(0, IdentLevel.OFF, 0, "nobody", "/run/sockd.pid", True),
-        resolver=ResolverSettings((), 53, 1, "", (), "", 100_000, 0, 256, QueryLog.FAILURES, ()),
+        resolver=ResolverSettings((), 53, 1, "", (), "", 100_000, 0, 1000, QueryLog.FAILURES, ()),
         timeouts=TimeoutsSettings(30, 120, 7200, 10, 15, 60),
         log=LogSettings("syslog", "none", "daemon", ("denied", "connected", "resource")),
     )

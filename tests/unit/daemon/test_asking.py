@@ -1,6 +1,7 @@
 """What an operator asks a resolver: how a name is resolved, and what its caches hold, in however many messages."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Iterator
 from typing import Any, TypeVar
@@ -9,8 +10,12 @@ import pytest
 
 from gateway.address import Address
 from gateway.control.protocol import CacheEntry, Resolved
-from gateway.daemon.asking import ROWS, Asking
+from gateway.daemon.asking import ROW, ROWS, TURN, Asking
 from gateway.daemon.messages import Answered, Ask, Dump, Dumped, Flush, Flushed, channel, receive
+from gateway.dns.answer import Answer
+from gateway.dns.constants import A
+from gateway.dns.names import wire_name
+from gateway.dns.query import key_of
 from gateway.dns.zones import View
 from tests.unit.dns.world import World, lines
 
@@ -50,8 +55,8 @@ class Loop(asyncio.SelectorEventLoop):
 class Place:
     """A resolver's desk for operators, and the supervisor's end."""
 
-    def __init__(self) -> None:
-        self.world = World(TEXT)
+    def __init__(self, *, capacity: int = 1000) -> None:
+        self.world = World(TEXT, capacity=capacity)
         self.loop = Loop(self.world)
         self.mine, self.theirs = channel()
         self.asking = Asking(self.loop, self.world.forwarder, self.view_of, self.theirs)
@@ -113,15 +118,18 @@ class Place:
             self.world.answer(self.world.took(), record)
             assert lines(asker)
 
+    def close(self) -> None:
+        self.run(asyncio.sleep(0))
+        self.loop.close()
+        self.mine.close()
+        self.theirs.close()
+
 
 @pytest.fixture
 def place() -> Iterator[Place]:
     made = Place()
     yield made
-    made.run(asyncio.sleep(0))
-    made.loop.close()
-    made.mine.close()
-    made.theirs.close()
+    made.close()
 
 
 # A name
@@ -350,3 +358,65 @@ def test_long_answers_are_listed_too(place: Place) -> None:
     place.mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     rows, matched = place.dumped()
     assert (len(rows), matched) == (6, 6)
+
+
+# Clients have their turn meanwhile
+
+
+def turns(place: Place, kind: type) -> int:
+    """How often others had their turn until there was a message of that kind."""
+
+    async def counting() -> int:
+        for number in range(10_000):
+            with contextlib.suppress(BlockingIOError):
+                received = receive(place.mine)
+                assert received is not None
+                if isinstance(received.message, kind) and getattr(received.message, "matched", 0) is not None:
+                    return number
+            await asyncio.sleep(0)
+        raise AssertionError("no answer")
+
+    return place.run(counting())
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "least"),
+    [
+        pytest.param("nobody.example", 1, 8, id="a look at each answer"),
+        pytest.param("", 500, 8 + 500 * (ROW + 16) // TURN, id="many in words"),
+    ],
+)
+def test_however_much_is_known_a_list_of_it_leaves_clients_their_turns(name: str, limit: int, least: int) -> None:
+    place = Place(capacity=50_000)
+    fill(place, 8 * TURN + 1)
+    place.asking.dump(Dump(8, "", name, limit))
+    assert turns(place, Dumped) >= least
+    place.close()
+
+
+def test_however_much_is_forgotten_clients_have_their_turns() -> None:
+    place = Place(capacity=50_000)
+    fill(place, 8 * TURN)
+    place.asking.flush(Flush(9, "", ""))
+    assert turns(place, Flushed) >= 4
+    assert sum(len(serving.cache) for serving in place.world.forwarder.servings) == 0
+    place.close()
+
+
+def test_what_is_forgotten_while_it_is_listed_is_not_listed(place: Place) -> None:
+    fill(place, 900)
+    place.asking.dump(Dump(8, "", "", 1000))
+    place.asking.flush(Flush(9, "", ""))
+    found = list(iter(place.said, None))
+    (matched,) = (one.matched for one in found if isinstance(one, Dumped) and one.matched is not None)
+    assert 0 < matched < 900
+    assert Flushed(9, 900) in found
+
+
+def fill(place: Place, count: int) -> None:
+    """So many answers of one zone."""
+    body = bytes((192, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 10, 0, 0, 9))
+    serving = place.world.forwarder.servings[1]
+    for number in range(count):
+        answer = Answer(0, 1, 0, body, (6,), 300)
+        assert serving.cache.put(key_of(wire_name(f"h{number}.corp.example"), A), answer, place.world.now)

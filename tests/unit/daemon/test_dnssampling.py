@@ -304,3 +304,16 @@ def test_a_supervisor_that_has_gone_is_not_waited_for(place: Place) -> None:
     place.know(WWW)
     place.second()
     assert place.block[DnsCounter.QUERIES] == 1
+
+
+def test_a_bug_costs_one_look_and_not_all_later_ones(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(place.sampler, "write", broken)
+    with pytest.raises(ZeroDivisionError):
+        place.second()
+    monkeypatch.undo()
+    place.know(WWW)
+    place.second()
+    assert place.block[DnsCounter.FORWARDED] == 1

@@ -2,15 +2,18 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from gateway.address import Address
 from gateway.daemon.messages import End, LookedUp, LookUp, Message, receive, send
-from gateway.daemon.namedesk import MESSAGES_A_TURN, NameDesk, addresses_in
+from gateway.daemon.namedesk import MAX_WAY, MAX_WAYS, MESSAGES_A_TURN, NameDesk, addresses_in
 from gateway.dns.constants import A
 from gateway.dns.names import wire_name
+from gateway.dns.pursuit import Pursuit
 from gateway.dns.query import build_query
+from gateway.net.lookup import MAX_OUTSTANDING
 from tests.support.routes import words
 from tests.unit.dns.world import World, here
 
@@ -197,14 +200,76 @@ def test_questions_leave_by_the_way_of_the_session_and_are_not_mixed(place: Plac
         pytest.param("10.0.0.1", CLIENT, id="an address"),
         pytest.param("x" * 64, CLIENT, id="a label that is too long"),
         pytest.param("a b", CLIENT, id="a blank"),
+        pytest.param("x" * 60_000, CLIENT, id="a name that is too long"),
         pytest.param("www.corp.example", Address(4, 1 << 32), id="an address of a client that is none"),
         pytest.param("www.corp.example", Address(9, 1), id="a version that is none"),
     ],
 )
 def test_what_can_not_be_asked_for_is_told_at_once(place: Place, name: str, client: Address) -> None:
     place.ask(name, 5, client)
-    assert place.told() == LookedUp(5, (), "no name of a host")
+    assert place.told() == LookedUp(5, (), "no name of a host" if client == CLIENT else "no address of a client")
     assert place.world.take() == []
+
+
+@pytest.mark.parametrize(
+    ("ways", "is_asked"),
+    [
+        pytest.param(("wan1",) * MAX_WAYS, True, id="as many as there may be"),
+        pytest.param(("wan1",) * (MAX_WAYS + 1), False, id="one more"),
+        pytest.param(("w" * MAX_WAY,), True, id="a name as long as there may be"),
+        pytest.param(("w" * (MAX_WAY + 1),), False, id="a longer one"),
+        pytest.param((Address(4, (1 << 32) - 1),), True, id="an address"),
+        pytest.param((Address(4, 1 << 32),), False, id="an address that is none"),
+        pytest.param(("wan1", Address(9, 1)), False, id="a version that is none"),
+    ],
+)
+def test_ways_that_no_session_has_are_refused(place: Place, ways: tuple[str | Address, ...], is_asked: bool) -> None:
+    send(place.worker, LookUp(1, "www.example.net", CLIENT, ways))
+    place.loop.turn()
+    assert len(place.world.take()) == 2 * is_asked
+    assert place.heard() == (None if is_asked else LookedUp(1, (), "no ways of a session"))
+
+
+def test_a_worker_has_no_more_look_ups_under_way_than_an_honest_one(place: Place) -> None:
+    for number in range(MAX_OUTSTANDING):
+        place.ask(f"h{number}.corp.example", number)
+    assert place.heard() is None
+    sent = place.world.take()
+    place.ask("www.corp.example", 7)
+    assert place.told() == LookedUp(7, (), "too many look-ups are under way")
+    assert place.world.take() == []
+    for one in sent[:2]:
+        place.world.answer(one, SOA)
+    assert place.told() == LookedUp(0, (), "the name has no address")
+    place.ask("www.corp.example", 8)
+    assert place.heard() is None
+    assert len(place.world.take()) == 2, "where one is answered there is room for another"
+    mine, theirs = place.pair()
+    place.desk.serve("worker 1", theirs)
+    send(mine, LookUp(9, "mail.corp.example", CLIENT))
+    place.loop.turn()
+    assert len(place.world.take()) == 2, "and the next worker has asked for nothing yet"
+
+
+def test_a_bug_costs_one_look_up_which_is_answered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = place.world.forwarder.resolve
+    outcomes = iter([None, ZeroDivisionError("a bug")])
+
+    def broken(*arguments: Any) -> Pursuit | None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return resolve(*arguments)
+
+    monkeypatch.setattr(place.world.forwarder, "resolve", broken)
+    with pytest.raises(ZeroDivisionError):
+        place.ask("www.corp.example", 3)
+    assert place.told() == LookedUp(3, (), "internal error of the resolver")
+    monkeypatch.undo()
+    both(place, FOUR, ())
+    assert place.heard() is None, "it is answered once"
+    place.ask("mail.corp.example", 4)
+    assert len(place.world.take()) == 2
 
 
 @pytest.mark.parametrize("data", [b"nonsense", b"{}", b"\xff" * 100, b'{"type":"LookUp","number":-1}'])

@@ -8,13 +8,26 @@ from typing import Any
 import pytest
 
 from gateway.control import protocol
-from gateway.control.protocol import ControlError, Filter, Live, Report, Totals
+from gateway.control.protocol import CacheEntry, ControlError, Filter, Live, Report, Resolved, Totals
 from gateway.control.reply import Reply
 from gateway.daemon.configuration import reproduce
 from gateway.daemon.counters import UNMATCHED, Block, Slot, Slots
 from gateway.daemon.gathering import Gathering, Gatherings
 from gateway.daemon.host import Texts
-from gateway.daemon.messages import Found, Inquire, Kill, Killed, Message, Network
+from gateway.daemon.messages import (
+    Answered,
+    Ask,
+    Dump,
+    Dumped,
+    Flush,
+    Flushed,
+    Found,
+    Inquire,
+    Kill,
+    Killed,
+    Message,
+    Network,
+)
 from gateway.daemon.operations import Operations, Ruling, rfc3339
 from tests.support.waiting import least
 from tests.unit.daemon.operators import Operator
@@ -37,6 +50,7 @@ class Daemon:
     board: tuple[Block, ...] = field(default_factory=lambda: (Block(), Block()))
     gatherings: Gatherings = field(default_factory=Gatherings)
     asked: list[Message] = field(default_factory=list)
+    resolvers: tuple[str, ...] = ("resolver 1", "resolver 2")
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
     def report(self) -> Report:
@@ -47,6 +61,13 @@ class Daemon:
 
     def ask_workers(self, message: Callable[[int], Message], over: Callable[[Gathering], None]) -> None:
         number, gathering = self.gatherings.begin(["worker 1", "worker 2"], 1000.0, over)
+        self.asked.append(message(number))
+        gathering.settle()
+
+    def ask_resolvers(
+        self, message: Callable[[int], Message], over: Callable[[Gathering], None], *, any_one: bool = False
+    ) -> None:
+        number, gathering = self.gatherings.begin(self.resolvers[:1] if any_one else self.resolvers, 1000.0, over)
         self.asked.append(message(number))
         gathering.settle()
 
@@ -124,6 +145,11 @@ def test_who_does_not_answer_is_named_and_who_died_is_not_missed(daemon: Daemon,
         pytest.param(protocol.Kill(), id="nobody in particular"),
         pytest.param(protocol.Kill(Filter(rule="x")), id="a line that is none"),
         pytest.param(protocol.Drain(-1), id="a time before now"),
+        pytest.param(protocol.CacheFlush(zone="a..b"), id="a zone that is none"),
+        pytest.param(protocol.CacheFlush(name="x" * 64), id="a name that is none"),
+        pytest.param(protocol.CacheDump(name="a..b"), id="a name that is none, to be shown"),
+        pytest.param(protocol.CacheDump(limit=0), id="no answers at all"),
+        pytest.param(protocol.CacheDump(limit=protocol.MAX_ROWS + 1), id="too many answers"),
     ],
 )
 def test_what_can_not_be_done_is_refused_and_nobody_is_asked(
@@ -204,6 +230,87 @@ def test_what_is_the_daemons_alone_is_handed_on(daemon: Daemon, operator: Operat
         operations.handle(request, operator.reply)
     assert [call[:2] for call in daemon.calls] == [("reload", True), ("drain", 0.0), ("drain", 2.5), ("tail", tail)]
     assert all(call[2] is operator.reply for call in daemon.calls)
+
+
+# Names
+
+
+def resolved(name: str = "www.corp.example.") -> Resolved:
+    return Resolved(name, "A", "NOERROR", (), "corp.example", 0, "", "", "miss", "", "", 0.5, ("one", "two"))
+
+
+def entry(number: int) -> CacheEntry:
+    return CacheEntry("corp.example", 0, f"h{number}.", "A", "NOERROR", (), 60, "10.0.0.53")
+
+
+def test_a_name_is_asked_for_at_one_resolver_and_its_steps_are_rows(daemon: Daemon, operator: Operator) -> None:
+    Operations(daemon).handle(protocol.Resolve("www.corp.example", "MX", "10.0.0.9"), operator.reply)
+    (question,) = daemon.asked
+    assert isinstance(question, Ask)
+    assert (question.name, question.kind, question.client) == ("www.corp.example", "MX", "10.0.0.9")
+    assert operator.told() == []
+    daemon.gatherings.add(question.number, "resolver 1", Answered(question.number, resolved()))
+    *rows, done = operator.told()
+    assert [line["row"] for line in rows] == [{"text": "one"}, {"text": "two"}]
+    assert done["done"]["name"] == "www.corp.example."
+
+
+def test_what_a_resolver_can_not_ask_is_an_error(daemon: Daemon, operator: Operator) -> None:
+    Operations(daemon).handle(protocol.Resolve("a..b"), operator.reply)
+    (question,) = daemon.asked
+    assert isinstance(question, Ask)
+    daemon.gatherings.add(question.number, "resolver 1", Answered(question.number, None, "an empty label"))
+    assert operator.told()[0]["error"] == "an empty label"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [protocol.Resolve("www.example"), protocol.CacheFlush(), protocol.CacheDump()],
+    ids=["ask", "flush", "dump"],
+)
+def test_without_a_resolver_that_is_said(daemon: Daemon, operator: Operator, request_: protocol.Request) -> None:
+    daemon.resolvers = ()
+    Operations(daemon).handle(request_, operator.reply)
+    assert operator.told()[0]["error"].startswith("no resolver runs; ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [protocol.Resolve("www.example"), protocol.CacheFlush(), protocol.CacheDump()],
+    ids=["ask", "flush", "dump"],
+)
+def test_a_resolver_that_does_not_answer_is_named(
+    daemon: Daemon, operator: Operator, request_: protocol.Request
+) -> None:
+    daemon.resolvers = ("resolver 1",)
+    Operations(daemon).handle(request_, operator.reply)
+    (gathering,) = daemon.gatherings._open.values()
+    gathering._until = time.monotonic()
+    daemon.gatherings.tick()
+    assert operator.told()[0]["error"] == "not all resolvers answered: resolver 1: no answer in time"
+
+
+def test_what_all_resolvers_have_forgotten_is_counted(daemon: Daemon, operator: Operator) -> None:
+    Operations(daemon).handle(protocol.CacheFlush(zone="corp.example", name="www.corp.example"), operator.reply)
+    (question,) = daemon.asked
+    assert isinstance(question, Flush)
+    assert (question.zone, question.name) == ("corp.example", "www.corp.example")
+    for number, name in enumerate(daemon.resolvers, 1):
+        daemon.gatherings.add(question.number, name, Flushed(question.number, number))
+    assert operator.told()[0]["done"] == {"flushed": 3}
+
+
+def test_what_all_resolvers_know_is_listed_and_no_more_than_was_asked_for(daemon: Daemon, operator: Operator) -> None:
+    Operations(daemon).handle(protocol.CacheDump(limit=3), operator.reply)
+    (question,) = daemon.asked
+    assert isinstance(question, Dump)
+    add, number = daemon.gatherings.add, question.number
+    add(number, "resolver 1", Dumped(number, (entry(1), entry(2))), is_last=False)
+    add(number, "resolver 1", Dumped(number, (), 7))
+    add(number, "resolver 2", Dumped(number, (entry(3), entry(4)), 2))
+    *rows, done = operator.told()
+    assert [line["row"]["name"] for line in rows] == ["h1.", "h2.", "h3."]
+    assert done["done"] == {"matched": 9}
 
 
 def test_times_are_in_utc() -> None:

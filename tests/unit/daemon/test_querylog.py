@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.daemon.querylog import QueryLogger
+from gateway.config.settings import QueryLog
+from gateway.daemon.querylog import LINES, SECONDS, QueryEvents, QueryLogger
 from gateway.dns.constants import NOERROR, NXDOMAIN, SERVFAIL, A
 from gateway.dns.names import wire_name
 from gateway.dns.pursuit import Pursuit
@@ -33,7 +34,23 @@ class Place:
         classic, records = (FileSink(os.open(path, LOG_FLAGS, 0o600)) for path in self.paths)
         self.sinks = classic, records
         self.journal = Journal(classic, records, wall=lambda: 1_764_000_000.25)
-        self.logger = QueryLogger(self.journal)
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.logger = QueryLogger(self.journal, self.schedule)
+        self.events = QueryEvents(self.journal, self.schedule)
+
+    def schedule(self, seconds: float, call: Callable[[], None]) -> None:
+        self.timers.append((seconds, call))
+
+    def second(self) -> None:
+        """One goes by."""
+        timers, self.timers = self.timers, []
+        for seconds, call in timers:
+            assert seconds == SECONDS
+            call()
+
+    def lines(self) -> list[str]:
+        """Without the time and the process."""
+        return [line.split("]: ", 1)[-1] for line in self.line().splitlines()]
 
     def pursuit(self, name: str, client: str = "10.0.0.9") -> Pursuit:
         query = read_query(build_query(1, wire_name(name), A, variant=0))
@@ -106,3 +123,73 @@ def test_a_name_can_not_pass_itself_off_as_more_of_the_line(place: Place) -> Non
     place.logger.record(place.pursuit(r"a\010sockd\032stopped.example"), NOERROR, "", 1000.0)
     assert len(place.line().splitlines()) == 1
     assert r" a\010sockd\032stopped.example. A: " in place.line()
+
+
+# Many of them
+
+
+@pytest.mark.parametrize(
+    ("failed", "last"),
+    [
+        pytest.param(LINES, "query 10.0.0.9 www.corp.example. A: SERVFAIL (no zone, none, 0.0 ms)", id="just enough"),
+        pytest.param(LINES + 1, "1 more question failed within 1 s", id="one too many"),
+        pytest.param(LINES + 5000, "5,000 more questions failed within 1 s", id="a flood"),
+    ],
+)
+def test_of_many_failures_in_a_second_some_are_written_and_the_others_counted(
+    place: Place, failed: int, last: str
+) -> None:
+    pursuit = place.pursuit("www.corp.example")
+    for _ in range(failed):
+        place.logger.failure(pursuit, SERVFAIL, "", 1000.0)
+    assert len(place.lines()) == LINES
+    assert len(place.timers) == 1
+    place.second()
+    assert place.lines()[-1] == last
+    assert place.paths[1].read_text().count("\n") == LINES
+    place.second()
+    assert place.lines()[-1] == last, "that is said once"
+    place.logger.failure(pursuit, SERVFAIL, "", 1000.0)
+    assert place.lines()[-1].startswith("query "), "and then there is room again"
+
+
+def test_what_the_administrator_asked_for_is_written_whatever_it_is(place: Place) -> None:
+    assert place.logger.recorder(QueryLog.NONE) is None
+    pursuit = place.pursuit("www.corp.example")
+    written = []
+    for log in (QueryLog.FAILURES, QueryLog.ALL):
+        record = place.logger.recorder(log)
+        assert record is not None
+        before = len(place.lines())
+        for _ in range(LINES + 3):
+            record(pursuit, SERVFAIL, "", 1000.0)
+        written.append(len(place.lines()) - before)
+    assert written == [LINES, LINES + 3]
+
+
+def test_troubles_that_others_can_cause_are_counted_each_kind_by_itself(place: Place) -> None:
+    for number in range(LINES + 2):
+        place.events.provoked("wrong answers", f"wrong {number}")
+    place.events.provoked("blocked names", "blocked")
+    for number in range(LINES + 2):
+        place.events.trouble(f"name server {number} is down")
+        place.events.line(f"name server {number} is up")
+    assert sum(line.startswith("wrong ") for line in place.lines()) == LINES
+    assert sum(line.endswith((" is down", " is up")) for line in place.lines()) == 2 * (LINES + 2), "these always are"
+    assert "blocked" in place.lines()
+    place.second()
+    assert place.lines()[-1] == "2 more lines about wrong answers within 1 s"
+    assert not any("about blocked" in line for line in place.lines())
+
+
+def test_at_the_end_nothing_is_left_unsaid(place: Place) -> None:
+    pursuit = place.pursuit("www.corp.example")
+    for _ in range(LINES + 1):
+        place.logger.failure(pursuit, SERVFAIL, "", 1000.0)
+        place.events.provoked("wrong answers", "wrong")
+    place.logger.settle()
+    place.events.settle()
+    expected = ["1 more question failed within 1 s", "1 more line about wrong answers within 1 s"]
+    assert place.lines()[-2:] == expected
+    place.second()
+    assert place.lines()[-2:] == expected

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from gateway.control.protocol import ServerRow, UplinkRow, ZoneRow
-from gateway.daemon.reports import confinement_troubles, process_row, uplink_rows, zone_rows
+from gateway.daemon.reports import confinement_troubles, process_row, server_troubles, uplink_rows, zone_rows
 from gateway.policy.egress import Standing, Uplink
 from gateway.system.sandbox import Confinement
 from tests.support.rules import address
@@ -89,6 +89,12 @@ def test_a_resolver_that_has_other_servers_already_is_shown_with_them() -> None:
     """A reload reaches one of them first."""
     (row,) = zone_rows([(zone(UP),), (zone(OTHER),)])
     assert row.servers == (UP, OTHER)
+
+
+def test_servers_that_are_down_are_a_trouble() -> None:
+    rows = (zone(UP, OTHER), zone(DOWN, OTHER, name="."))
+    assert list(server_troubles(rows)) == ["zone .: name server 10.0.0.53 is down: timed out"]
+    assert list(server_troubles(rows[:1])) == []
 
 
 def test_without_resolvers_there_are_no_zones() -> None:

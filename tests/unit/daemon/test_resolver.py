@@ -182,6 +182,8 @@ def test_a_zone_without_living_servers_fails_with_the_reason_until_one_is_back_a
             assert f"zone corp.example: 127.0.0.1:{inside.port}" in why(message)
         daemon.wait_log(f"zone corp.example: name server 127.0.0.1:{inside.port} is down: Connection refused")
         assert eventually(lambda: status(daemon)["zones"][0]["servers"][0]["state"] == "down")
+        down = f"zone corp.example: name server 127.0.0.1:{inside.port} is down: Connection refused"
+        assert status(daemon)["troubles"] == [down]
         assert eventually(lambda: f"names, down: 127.0.0.1:{inside.port}\0" in titles(daemon))
         with inside:
             assert eventually(lambda: lines(ask(daemon, "www.corp.example")))
@@ -455,6 +457,17 @@ def test_questions_are_written_down_with_client_and_upstream(tmp_path: Path, ins
         assert "mail" not in daemon.log()
 
 
+def test_a_flood_of_failures_is_not_one_of_lines(tmp_path: Path, inside: LyingServer) -> None:
+    with resolver(tmp_path, [corp(inside)]) as daemon:
+        (where,) = doors(daemon)
+        query = dns.message.make_query("www.outside.example", "A").to_wire()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(100):
+                sock.sendto(query, where)
+        daemon.wait_log(r"[0-9]+ more questions failed within 1 s")
+        assert 0 < daemon.log().count("query 127.0.0.1 www.outside.example. A: REFUSED") < 100
+
+
 # Several, and their deaths
 
 
@@ -478,8 +491,8 @@ def test_several_resolvers_share_the_port_and_all_hear_the_operator(tmp_path: Pa
             for _ in range(8):
                 with connected(daemon, "www.corp.example", target.port) as code:
                     assert code == 90
-        os.kill(first, signal.SIGSTOP)
         os.kill(first, signal.SIGKILL)
+        daemon.wait_log(rf"resolver 1 \(process {first}\) was killed by SIGKILL")
         assert resolve(daemon, "www.corp.example")["rcode"] == "NOERROR"
         assert eventually(lambda: len(children(daemon, "resolver")) == 2 and first not in children(daemon, "resolver"))
 

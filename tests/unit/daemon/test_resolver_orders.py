@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import dns.exception
 import dns.message
@@ -33,8 +34,10 @@ from gateway.daemon.messages import (
     send,
 )
 from gateway.daemon.resolver import Post, run_resolver
+from gateway.dns.forwarder import Forwarder
 from gateway.net.sockets import datagram_listening, listening
-from gateway.system.journal import Journal
+from gateway.system.journal import FileSink, Journal
+from gateway.system.sinks import LOG_FLAGS
 from tests.support.rules import address
 from tests.support.waiting import eventually
 
@@ -59,7 +62,7 @@ def silent(text: str) -> None:
 class Desk:
     """The supervisor of one resolver."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         self.block = DnsBlock()
         self.channel, theirs = channel()
         self.worker, server = self.pair()
@@ -70,7 +73,7 @@ class Desk:
                 for end in (self.channel, self.worker):
                     end.close()
                 post = Post("resolver", self.block, {"worker 1": server}, 512)
-                run_resolver(chosen, Network(), Journal(None, None), post, theirs)
+                run_resolver(chosen, Network(), journal or Journal(None, None), post, theirs)
                 os._exit(0)
             os._exit(1)
         for end in (theirs, server):
@@ -265,3 +268,23 @@ def test_signals_that_are_the_supervisors_are_not_its_own(served: Desk, number: 
     os.kill(served.pid, number)
     assert served.is_answered()
     assert not served.has_ended()
+
+
+def test_a_bug_that_comes_again_and_again_is_written_down_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In what is done some twenty times a second; the process is forked with it."""
+
+    def broken(_forwarder: Forwarder, _now: float) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Forwarder, "tick", broken)
+    log = tmp_path / "log"
+    sink = FileSink(os.open(log, LOG_FLAGS, 0o600))
+    desk = Desk(Journal(sink, None))
+    with contextlib.closing(desk):
+        desk.order(Orders(LOCAL, (2,)), [desk.udp])
+        told = "internal error: ZeroDivisionError: a bug\n"
+        assert eventually(lambda: log.read_text().count(told) > 2)
+        assert desk.is_answered()
+    os.close(sink.fd)

@@ -293,7 +293,9 @@ LIVES = {
     "watcher": ("gateway.daemon.supervisor", "run_watcher"),
     "helper": ("gateway.daemon.supervisor", "run_helper"),
     "worker 1": ("gateway.daemon.worker", "run_worker"),
+    "resolver": ("gateway.daemon.resolver", "run_resolver"),
 }
+NAMES = {"resolver": {"port": 0, "zone": [{"name": "corp.example", "records": ["www A 10.0.0.9"]}]}}
 NO_MESSAGE = b'{"type":"Shutdown"}'
 NO_NUMBER = b'{"type":"Loaded","number":' + b"9" * 4300 + b"}"
 NO_ADDRESS = msgspec.json.encode(Networks(Network(own=(Address(4, -5),))))
@@ -322,7 +324,8 @@ def test_a_child_that_says_what_it_may_not_say_is_ended_and_another_one_is_heard
     sign.touch()
     module, life = LIVES[child]
     program.write_text(SPEAKING.format(module=module, life=life, sign=str(sign), data=words))
-    with sockd(tmp_path, workers=1, prefix=(sys.executable, str(program))) as daemon:
+    settings = NAMES if child == "resolver" else {}
+    with sockd(tmp_path, workers=1, settings=settings, prefix=(sys.executable, str(program))) as daemon:
         sign.write_text("now")
         (victim,) = [pid for pid in proc.tree(daemon.pid) if proc.name(pid) == f"sockd: {child}"]
         os.kill(victim, signal.SIGKILL)

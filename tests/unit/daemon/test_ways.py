@@ -149,6 +149,16 @@ def test_connections_by_the_inside_stay_while_it_has_their_address() -> None:
     assert not ZoneWays(settings(TEXT), Network()).is_usable(egress)
 
 
+def test_an_uplink_may_have_the_name_that_the_inside_goes_by_here() -> None:
+    named = uplink(INSIDE, "192.0.2.10", device="wan1")
+    egress = Egress(INSIDE, "wan1", address("192.0.2.10"), named.index)
+    assert ZoneWays(settings(TEXT), Network((named,), listen=LISTEN)).is_usable(egress)
+    assert not ZoneWays(settings(TEXT), Network(listen=LISTEN)).is_usable(egress)
+    inside = Egress(INSIDE, "eth1", address("10.1.0.1"), 7)
+    assert ZoneWays(settings(TEXT), Network((named,), listen=LISTEN)).is_usable(inside)
+    assert not ZoneWays(settings(TEXT), Network((named,))).is_usable(inside)
+
+
 @pytest.mark.parametrize(
     ("own", "prefers"),
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.dns.answer import NEVER, Answer
 from gateway.dns.cache import CHANCES, SHARD_ANSWERS, STALE_SECONDS, SWEPT, Bounds, Cache, is_negative
 from gateway.dns.constants import CNAME, NOERROR, NSEC, NXDOMAIN, REFUSED, SERVFAIL, SOA, A
-from gateway.dns.names import wire_name
+from gateway.dns.names import ROOT, wire_name
 
 BOUNDS = Bounds(min_ttl=0, max_ttl=86_400, negative_ttl=3600)
 NOW = 5000.0
@@ -384,6 +384,18 @@ class TestForgetting:
         assert len(made) == 0
         assert keys(made) == set()
         assert made.clear() == 0
+
+    def test_a_large_one_is_forgotten_a_part_after_the_other(self) -> None:
+        made, names = filled(3 * SHARD_ANSWERS)
+        wanted = names[0][:-3]
+        parts = list(made.removing(wanted, below=False))
+        assert sorted(parts) == [0, 0, 0, 1]
+        parts = []
+        for removed in made.removing(ROOT, below=True):
+            parts.append(removed)
+            assert len(made) == len(names) - 1 - sum(parts)
+        assert max(parts) <= SHARD_ANSWERS
+        assert len(made) == 0
 
     def test_what_is_forgotten_is_over_for_whoever_still_holds_it(self) -> None:
         made = cache()

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dns.extents import Clash, Extent, boundaries, clashes, owner_of
-from gateway.dns.names import ROOT, is_below, parents, wire_name
+from gateway.dns.extents import Clash, Extent, boundaries, clashes, owner_of, stand_ins
+from gateway.dns.names import ROOT, is_below, parents, text_name, wire_name
 from gateway.dns.special import Special
 
 LOCAL, FIXED, REVERSE, ALL = range(-1, -5, -1)
@@ -125,3 +125,42 @@ def test_the_table_says_what_the_rules_say(extents: list[Extent], name: bytes) -
     table = boundaries(dict(enumerate(extents)), SPECIALS)
     assert owner_of(name, table) == expected
     assert all(parent in table or parent != ROOT for parent in parents(name))
+
+
+def not_seen(name: str, seen: tuple[Extent, ...], hidden: tuple[Extent, ...]) -> str:
+    """Whose a name is for clients who see some zones only: the apex of a zone that they see, or that of a built-in."""
+    specials = (*SPECIALS, *stand_ins((*seen, *hidden), {special.name for special in SPECIALS}))
+    found = owner_of(wire_name(name), boundaries(dict(enumerate(seen)), specials))
+    return text_name(seen[found].apexes[0] if found >= 0 else specials[-1 - found].name)
+
+
+def test_a_private_zone_that_is_not_seen_is_nobodys() -> None:
+    public, corp = extent(".", private=False), extent("corp.example", exclude=("www.corp.example",))
+    assert not_seen("a.corp.example", (public,), (corp,)) == "corp.example."
+    assert not_seen("www.corp.example", (public,), (corp,)) == "."
+    assert not_seen("corp.example", (public,), (extent("corp.example", private=False),)) == "."
+    assert not_seen("a.corp.example", (public, extent("example")), (corp,)) == "example."
+    assert not_seen("a.corp.example", (public, extent("a.corp.example", private=False)), (corp,)) == "a.corp.example."
+
+
+def test_what_only_some_of_the_zones_of_one_name_exclude_is_nobodys() -> None:
+    public, one = extent(".", private=False), extent("a.example", exclude=("x.a.example", "y.b.a.example"))
+    other = extent("a.example", exclude=("b.a.example",))
+    owners = [not_seen(f"{name}.a.example", (public,), (one, other)) for name in ("x", "b", "y.b", "z")]
+    assert owners == ["a.example.", "a.example.", ".", "a.example."]
+    assert not_seen("x.a.example", (public, one), (other,)) == ".", "who sees a zone of the name sees its exclusions"
+
+
+@settings(max_examples=300, deadline=None)
+@given(_extents(), _extents(), _any_names)
+def test_no_name_of_a_private_zone_that_is_not_seen_gets_to_a_larger_public_one(
+    seen: list[Extent], hidden: list[Extent], name: bytes
+) -> None:
+    specials = (*SPECIALS, *stand_ins((*seen, *hidden), {special.name for special in SPECIALS}))
+    number = owner_of(name, boundaries(dict(enumerate(seen)), specials))
+    known = {extent.apexes[0] for extent in seen}
+    if number >= 0 and not seen[number].private:
+        for one in hidden:
+            apex = one.apexes[0]
+            if one.private and apex != ROOT and apex not in known and one.covers(name):
+                assert is_below(seen[number].apexes[0], apex)

@@ -565,11 +565,21 @@ def test_all_questions_are_written_down_if_that_is_wanted() -> None:
 def test_a_question_that_comes_back_from_whom_it_went_to_is_a_loop(world: World) -> None:
     """D5."""
     first = world.ask("www.corp.example")
-    assert world.took().server == "10.0.0.53"
-    second = world.ask("www.corp.example", client="10.0.0.53")
+    sent = world.took()
+    assert sent.server == "10.0.0.53"
+    second = world.ask_wire(sent.data, client="10.0.0.53")
     assert verdict(second).startswith("SERVFAIL 0 a loop of forwarders: www.corp.example. comes back from 10.0.0.53")
     assert first.replies == []
     assert world.take() == []
+
+
+def test_a_name_server_that_asks_by_itself_is_no_loop(world: World) -> None:
+    world.ask("www.corp.example")
+    sent = world.took()
+    asker = world.ask("www.corp.example", client="10.0.0.53")
+    assert asker.replies == []
+    world.answer(sent, "www.corp.example. 300 A 10.0.0.9")
+    assert lines(asker)
 
 
 # Messages
@@ -593,3 +603,108 @@ def test_transfers_of_zones_are_refused_and_any_is_answered_with_little(world: W
     asker = world.ask("corp.example", "ANY")
     assert [line.split()[3] for line in lines(asker)] == ["HINFO"]
     assert world.take() == []
+
+
+# Who does not see a zone
+
+
+PARTLY = SPLIT.replace('name = "corp.example"\n', 'name = "corp.example"\nclients = ["10.1.0.0/16"]\n')
+
+
+def test_what_a_client_does_not_see_is_not_asked_for_outside_on_his_behalf() -> None:
+    world = World(PARTLY)
+    for name in ("payroll.corp.example", "corp.example", "payroll"):
+        asker = world.ask(name, client="10.2.0.5")
+        assert world.take() == []
+        assert heard(asker).rcode() in (dns.rcode.NXDOMAIN, dns.rcode.NOERROR)
+        assert [one.rdtype for one in heard(asker).authority] == [dns.rdatatype.SOA]
+    world.ask("payroll.corp.example", client="10.1.0.5")
+    assert str(world.took()) == "payroll.corp.example. A to 10.0.0.53 by eth1"
+
+
+def test_an_alias_to_what_a_client_does_not_see_leads_nowhere() -> None:
+    world = World(PARTLY)
+    asker = world.ask("www.example.net", client="10.2.0.5")
+    world.answer(world.took(), "www.example.net. 300 CNAME payroll.corp.example.")
+    assert world.take() == []
+    assert heard(asker).rcode() == dns.rcode.NXDOMAIN
+
+
+# What the log says
+
+
+def words(world: World, name: str) -> tuple[str, str]:
+    """What a question of the daemon itself is written down with, of the cache and of the server, when it is over."""
+    asker = Asker(True)
+    query = dns.message.make_query(name, "A", use_edns=0).to_wire()
+    pursuit = world.forwarder.resolve(query, world.forwarder.zones.views[0], asker, world.now)
+    for sent in world.take():
+        world.answer(sent, f"{sent.name} 300 A 192.0.2.80" if sent.way == "wan1" else f"{sent.name} 300 A 10.0.0.9")
+    assert pursuit is not None
+    assert asker.replies
+    return pursuit.cache, pursuit.server
+
+
+def test_the_log_says_of_the_cache_what_was_the_case_at_the_end_of_the_chain(world: World) -> None:
+    resolved(world, "away.corp.example", "away.corp.example. 300 CNAME www.example.net.")
+    world.answer(world.took(), "www.example.net. 10 A 192.0.2.80")
+    assert words(world, "away.corp.example") == ("hit", "")
+    world.wait(20)
+    assert words(world, "away.corp.example") == ("miss", "192.0.2.53")
+    assert words(world, "a.corp.example")[0] == "miss"
+    assert words(world, "a.corp.example")[0] == "hit"
+
+
+def test_the_log_says_who_waited_with_another(world: World) -> None:
+    query = dns.message.make_query("www.corp.example", "A", use_edns=0).to_wire()
+    view = world.forwarder.zones.views[0]
+    pursuits = [world.forwarder.resolve(query, view, Asker(True), world.now) for _ in range(2)]
+    world.answer(world.took(), "www.corp.example. 300 A 10.0.0.9")
+    assert [one.cache for one in pursuits if one is not None] == ["miss", "coalesced"]
+    assert {one.server for one in pursuits if one is not None} == {"10.0.0.53"}
+
+
+def test_what_others_can_cause_is_told_as_that_and_what_becomes_of_servers_is_not(world: World) -> None:
+    resolved(world, "www.example.net", "www.example.net. 300 A 10.0.0.9")
+    assert world.kinds == ["blocked names"]
+    world.ask("www.corp.example")
+    sent = world.took()
+    for _ in range(3):
+        world.say(sent, b"nonsense")
+    assert world.kinds == ["blocked names", "wrong answers"]
+    for _ in range(9):
+        world.ask("www.corp.example", client="10.0.0.53")
+        world.ask("www.example.net")
+        for sent in world.take():
+            world.fail(sent, "Connection refused")
+        world.now += 1.1
+    assert set(world.kinds) <= {"blocked names", "wrong answers", "loops of forwarders"}
+    assert any(" is down: " in text for text in world.troubles)
+    assert len(world.kinds) < len(world.troubles)
+
+
+# Another size of the caches
+
+
+def test_a_reload_with_another_size_of_the_caches_counts_at_once() -> None:
+    world = World(SPLIT, capacity=2)
+
+    def known(count: int) -> int:
+        for number in range(count):
+            resolved(world, f"h{number}.corp.example", f"h{number}.corp.example. 300 A 10.0.0.9")
+        return max(len(serving.cache) for serving in world.forwarder.servings)
+
+    assert known(4) == 2
+    zones = world.zones(SPLIT)
+    world.forwarder.adopt(zones, capacity=2, outstanding=256)
+    world.clients.adopt(zones, 0, 256)
+    assert known(0) == 2, "the same size keeps what is known"
+    for capacity in (3, 1):
+        zones = world.zones(SPLIT)
+        world.forwarder.adopt(zones, capacity=capacity, outstanding=256)
+        world.clients.adopt(zones, 0, 256)
+        assert known(4) == capacity
+    zones = world.zones(SPLIT.replace("10.0.0.54", "10.0.0.55"))
+    world.forwarder.adopt(zones, outstanding=256)
+    world.clients.adopt(zones, 0, 256)
+    assert known(4) == 1, "also of zones that are new"

@@ -16,8 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dns.constants import HEADER_BYTES, MAX_MESSAGE, TC, UDP_PAYLOAD, parse_type
+from gateway.dns.answer import Answer
+from gateway.dns.body import MAX_BODY
+from gateway.dns.chain import alias, spliced
+from gateway.dns.constants import HEADER_BYTES, MAX_MESSAGE, NOERROR, NXDOMAIN, SERVFAIL, TC, UDP_PAYLOAD, parse_type
 from gateway.dns.names import is_below, text_name, wire_name
+from gateway.dns.pursuit import Link
 from gateway.dns.query import Query, build_query, read_query
 from gateway.dns.reply import failure, reply
 from gateway.dns.response import Malformed, read_response
@@ -25,6 +29,10 @@ from tests.support.feeding import octets
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "dns"
 CORP = wire_name("corp.example")
+ALIAS = wire_name("alias.example.net")
+ADDRESS = b"\xc0\x0c" + struct.pack("!HHLH4B", 1, 1, 300, 4, 192, 0, 2, 1)
+AGAIN = 2
+"""So often a part stands in a chain again."""
 SLOW = 0.005
 """Seconds of process time that no message may take (field-cases D12)."""
 
@@ -104,10 +112,42 @@ def _take_response(sample: Sample) -> None:
     assert isinstance(query, Query)
     answer = reading.answer
     message = reply(query, answer, 1, UDP_PAYLOAD)
-    assert len(message) <= UDP_PAYLOAD or message[2] & TC >> 8
+    assert len(message) <= UDP_PAYLOAD
+    assert bool(message[2] & TC >> 8) is (len(reply(query, answer, 1, MAX_MESSAGE)) > UDP_PAYLOAD)
     assert len(answer.ttls) == answer.records + answer.authorities
     if reading.target is not None:
         text_name(reading.target)
+
+
+def _take_part(sample: Sample) -> None:
+    """As a part of chains of aliases: in their middle if it leads on, and at their end."""
+    try:
+        reading = read_response(sample.data, sample.sent, _inside)
+    except Malformed:
+        return
+    query = read_query(sample.sent)
+    assert isinstance(query, Query)
+    if reading.answer.rcode not in (NOERROR, NXDOMAIN):
+        return  # a failure is nobody's part
+    part = Link(query.name, reading.answer, None)
+    if reading.target is not None:
+        end = Link(reading.target, Answer(NOERROR, 1, 0, ADDRESS, (6,), 300), None)
+        _assert_whole(query, spliced(query.name, query.type, [part, *[part] * AGAIN], *end[:2], 5))
+    chain = [Link(ALIAS, alias(query.name), None), *[part] * AGAIN]
+    _assert_whole(query, spliced(ALIAS, query.type, chain, *part[:2], 5))
+
+
+def _assert_whole(query: Query, answer: Answer) -> None:
+    """Its records are as many as it says, and end where it ends."""
+    assert len(answer.ttls) == answer.records + answer.authorities
+    end = 0
+    for place in answer.ttls:
+        assert place > end
+        end = place + 6 + int.from_bytes(answer.body[place + 4 : place + 6], "big")
+    assert end == len(answer.body) <= MAX_BODY
+    assert (answer.rcode == SERVFAIL) <= (answer.body == b"")
+    message = reply(query, answer, 1, UDP_PAYLOAD)
+    assert len(message) <= UDP_PAYLOAD
 
 
 def _damaged(data: bytes, other: bytes, random: Random) -> bytes:
@@ -183,6 +223,17 @@ def test_damaged_responses_are_read_or_malformed(count: int) -> None:
     _hunt(_responses(), _take_response, count, 2)
 
 
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(50_000, id="50,000 messages"),
+        pytest.param(1_000_000, marks=pytest.mark.full, id="a million messages"),
+    ],
+)
+def test_damaged_responses_are_pieced_together_or_a_failure(count: int) -> None:
+    _hunt(_responses(), _take_part, count, 3)
+
+
 def test_the_hunt_finds_what_raises_and_what_takes_long() -> None:
     def raises(sample: Sample) -> None:
         if len(sample.data) < 20:
@@ -234,8 +285,17 @@ def test_an_edited_response_is_read_or_malformed(sample: Sample, edits: list[tup
     _take_response(Sample(_edited(sample.data, edits), sample.sent))
 
 
+@given(st.sampled_from(_responses()), _EDITS)
+def test_an_edited_response_is_pieced_together_or_a_failure(
+    sample: Sample, edits: list[tuple[int, bytes, int]]
+) -> None:
+    _take_part(Sample(_edited(sample.data, edits), sample.sent))
+
+
 @given(st.binary(max_size=400))
 def test_any_records_behind_the_right_question_are_read_or_malformed(data: bytes) -> None:
     sent = build_query(7, wire_name("www.corp.example"), 1, variant=1)
     head = sent[:2] + struct.pack("!5H", 0x8180, 1, 2, 1, 1)
-    _take_response(Sample(head + sent[HEADER_BYTES:-11] + data, sent))
+    sample = Sample(head + sent[HEADER_BYTES:-11] + data, sent)
+    _take_response(sample)
+    _take_part(sample)

@@ -151,9 +151,24 @@ def test_what_never_expires_never_changes() -> None:
     assert hot.rest == before
 
 
-def test_a_reply_that_was_cut_has_no_ttls() -> None:
-    _, query = asked(edns=False)
+def test_a_reply_that_was_cut_grows_old_like_a_whole_one() -> None:
+    data, query = asked(edns=False)
     found = answer(*[300] * 40)
+    message = reply(query, found, 0, query.size)
+    assert 0 < int.from_bytes(message[6:8], "big") < 40
+    hot: dict[bytes, Hot] = {}
+    keep(hot, data, message, query, found, NOW)
+    kept = hot[data[2:]]
+    assert kept.renew(NOW + 5) == FRESH
+    assert kept.rest == reply(query, found, 5, query.size)[2:]
+    assert kept.size == len(message)
+
+
+def test_a_reply_that_was_cut_to_nothing_has_no_ttls() -> None:
+    _, query = asked(edns=False)
+    text = b"\xc0\x0c" + struct.pack("!HHIH", 16, 1, 300, 600) + bytes(600)
+    found = Answer(NOERROR, 1, 0, text, (6,), 300)
+    found.stored, found.expires = NOW, NOW + 300
     message = reply(query, found, 0, query.size)
     assert len(message) < 100
     hot = hot_of(message, query, found, NOW)

@@ -1,5 +1,6 @@
 """What clients hear: flags, letter case, age, room, and why not; read by dnspython."""
 
+import itertools
 import struct
 from typing import Any
 
@@ -140,16 +141,64 @@ def test_ttls_are_aged_where_they_stand() -> None:
 
 @pytest.mark.parametrize("edns", [True, False])
 @pytest.mark.parametrize("over", [0, 1])
-def test_what_does_not_fit_goes_without_records(edns: bool, over: int) -> None:
+def test_of_what_does_not_fit_the_first_records_go(edns: bool, over: int) -> None:
+    """Some stubs never ask by TCP: they have some of the addresses, at least (musl before 1.2.4)."""
     query = _query(edns=edns)
     whole = reply(query, _addresses(*[300] * 20), 0, MAX_MESSAGE)
     message = reply(query, _addresses(*[300] * 20), 0, len(whole) - over)
     read = dns.message.from_wire(message)
     assert bool(read.flags & TC) is bool(over)
     assert (message == whole) is not over
-    if over:
-        assert (read.answer, read.edns) == ([], 0 if edns else -1)
-        assert read.rcode() == NOERROR
+    assert [rdata.address for rdata in read.answer[0]] == [f"10.0.0.{number}" for number in range(1, 21 - over)]
+    assert read.edns == (0 if edns else -1)
+    assert read.rcode() == NOERROR
+
+
+def test_no_record_is_cut_in_two() -> None:
+    query = _query()
+    empty, whole = (len(reply(query, _addresses(*[300] * count), 0, MAX_MESSAGE)) for count in (1, 5))
+    for limit in range(empty - 16, whole):
+        message = reply(query, _addresses(*[300] * 5), 0, limit)
+        read = dns.message.from_wire(message, one_rr_per_rrset=True)
+        assert len(message) <= limit < len(message) + 16
+        assert len(read.answer) == (limit - empty + 16) // 16
+
+
+def test_without_room_for_a_record_the_question_goes_alone() -> None:
+    query = _query()
+    read = dns.message.from_wire(reply(query, _addresses(300), 0, 12 + len(query.question) + 11 + 15))
+    assert (read.answer, read.flags & TC, len(read.question)) == ([], TC, 1)
+
+
+def test_what_was_cut_has_lost_its_age_and_is_not_called_authentic() -> None:
+    message = reply(_query(variant=DO_BIT), _addresses(*[300] * 100, ad=True), 50, UDP_PAYLOAD)
+    assert set(_ttls(message)) == {250}
+    assert not dns.message.from_wire(message).flags & AD
+
+
+@pytest.mark.parametrize("rcode", [NOERROR, NXDOMAIN])
+def test_the_authority_section_is_left_out_first_and_as_a_whole(rcode: int) -> None:
+    missing, one = _missing(rcode), _addresses(300)
+    body, places = one.body + missing.body, (6, 22)
+    answer = Answer(rcode, 1, 1, body, places, 60)
+    whole = reply(_query(), answer, 0, MAX_MESSAGE)
+    read = dns.message.from_wire(reply(_query(), answer, 0, len(whole) - 1))
+    assert (len(read.answer), read.authority, read.rcode(), read.flags & TC) == (1, [], rcode, TC)
+    alone = dns.message.from_wire(reply(_query(), missing, 0, 60))
+    assert (alone.answer, alone.authority, alone.rcode(), alone.flags & TC) == ([], [], rcode, TC)
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=30), st.integers(400, UDP_PAYLOAD), st.booleans())
+def test_whatever_their_sizes_as_many_records_go_as_fit(sizes: list[int], limit: int, edns: bool) -> None:
+    records = [_record(65280, 300, bytes(size)) for size in sizes]
+    ends = list(itertools.accumulate(map(len, records)))
+    places = tuple(end - len(record) + 6 for end, record in zip(ends, records, strict=True))
+    query = _query(edns=edns)
+    message = reply(query, Answer(NOERROR, len(records), 0, b"".join(records), places, 300), 0, limit)
+    room = limit - 12 - len(query.question) - 11 * edns
+    read = dns.message.from_wire(message, one_rr_per_rrset=True)
+    assert len(read.answer) == sum(end <= room for end in ends)
+    assert bool(read.flags & TC) is (ends[-1] > room)
 
 
 def test_the_size_of_a_query_is_the_limit_of_its_reply_by_udp() -> None:
@@ -188,8 +237,11 @@ def test_a_stale_answer_without_edns_says_nothing() -> None:
 
 
 def test_a_stale_answer_that_does_not_fit_still_says_what_it_is() -> None:
-    read = dns.message.from_wire(stale_reply(_query(), _addresses(*[300] * 100), 30, 512, Ede.STALE_ANSWER))
+    message = stale_reply(_query(), _addresses(*[300] * 100), 30, 512, Ede.STALE_ANSWER)
+    read = dns.message.from_wire(message)
     assert read.flags & TC
+    assert 512 - 16 < len(message) <= 512
+    assert set(_ttls(message)) == {30}
     assert _errors(read) == [(Ede.STALE_ANSWER, None)]
 
 

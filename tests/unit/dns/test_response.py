@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from gateway.address import Address
 from gateway.dns.answer import Answer
+from gateway.dns.body import MAX_BODY
 from gateway.dns.constants import CNAME, HEADER_BYTES, MX, NXDOMAIN, QR, SOA, TXT, A, parse_type, rcode_text
 from gateway.dns.edns import MAX_OPTIONS
 from gateway.dns.message import MAX_ADDRESSES
 from gateway.dns.names import is_below, text_name, wire_name
 from gateway.dns.query import build_query
-from gateway.dns.response import MAX_BODY, MAX_RECORDS, Malformed, Reading, read_response
+from gateway.dns.response import MAX_RECORDS, Malformed, Reading, read_response
 from gateway.errors import RemoteProtocolError
 from tests.support.feeding import octets
 

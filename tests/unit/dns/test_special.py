@@ -46,7 +46,8 @@ def test_names_that_are_looked_up(name: str) -> None:
         ("192.0.2.1", True), ("192.0.3.1", False), ("198.51.100.1", True), ("203.0.113.1", True),
         ("255.255.255.255", True), ("255.255.255.254", False), ("8.8.8.8", False),
         ("::", True), ("::1", True), ("::2", False), ("fc00::1", True), ("fdff::1", True), ("fbff::1", False),
-        ("fe80::1", True), ("febf::1", True), ("fec0::", True), ("feff:ffff::1", True), ("ff00::1", False), ("2001:db8::1", True), ("2001:db9::1", False),
+        ("fe80::1", True), ("febf::1", True), ("fec0::", True), ("feff:ffff::1", True), ("ff00::1", False),
+        ("2001:db8::1", True), ("2001:db9::1", False),
         ("2606:4700::1", False),
     ],
 )  # fmt: skip

@@ -175,21 +175,18 @@ VIEWS = (
 def test_of_one_name_the_first_zone_counts_that_is_for_the_client() -> None:
     zones = compiled(VIEWS, inside=(*INSIDE, AddressPattern(6, 0, 0)))
     asked = {
-        client: [
-            str(zone(zones, name, client).servers[0]) if zone(zones, name, client).name != b"\0" else "."
-            for name in ("a.corp.example", "lab.example")
-        ]
+        client: [" ".join(map(str, zone(zones, name, client).servers)) for name in ("a.corp.example", "lab.example")]
         for client in ("10.1.0.1", "10.1.5.1", "10.2.0.1", "10.2.3.1", "10.3.0.1", "10.0.255.255", "fd00::1", "fe00::1")
     }
     assert asked == {
-        "10.1.0.1": ["10.0.0.1", "."],
-        "10.1.5.1": ["10.0.0.1", "."],
-        "10.2.0.1": ["10.0.0.2", "."],
+        "10.1.0.1": ["10.0.0.1", ""],
+        "10.1.5.1": ["10.0.0.1", ""],
+        "10.2.0.1": ["10.0.0.2", ""],
         "10.2.3.1": ["10.0.0.2", "10.0.0.3"],
-        "10.3.0.1": [".", "."],
-        "10.0.255.255": [".", "."],
-        "fd00::1": [".", "10.0.0.3"],
-        "fe00::1": [".", "."],
+        "10.3.0.1": ["", ""],
+        "10.0.255.255": ["", ""],
+        "fd00::1": ["", "10.0.0.3"],
+        "fe00::1": ["", ""],
     }
 
 
@@ -201,6 +198,47 @@ def test_clients_who_see_the_same_zones_share_a_view_and_views_share_zones() -> 
     assert len(zones.views) == 5
     assert zone(zones, "x.org", "10.1.0.1") is zone(zones, "x.org", "10.3.0.1")
     assert view(zones, "10.1.0.1").hot is not view(zones, "10.2.0.1").hot
+
+
+PARTLY = (
+    '[[resolver.zone]]\nname = "corp.example"\nservers = ["10.0.0.1"]\nclients = ["10.1.0.0/16"]\n'
+    'networks = ["203.0.112.0/24"]\nexclude = ["www.corp.example"]\n'
+)
+
+
+def test_names_of_a_private_zone_do_not_exist_for_those_who_do_not_see_it() -> None:
+    """Asked for outside they would tell what is inside."""
+    zones = compiled(f"{PARTLY}{ROOT}")
+    for name in ("corp.example", "payroll.corp.example", "1.112.0.203.in-addr.arpa"):
+        assert zone(zones, name, "10.1.0.1").servers == (Server(address("10.0.0.1"), 53),)
+        other = zone(zones, name, "10.2.0.1")
+        assert (other.settings, other.servers, other.private) == (None, (), True)
+    answer = zone(zones, "payroll.corp.example", "10.2.0.1").local.find(wire_name("payroll.corp.example"), A)
+    assert answer is not None
+    assert answer.rcode == NXDOMAIN
+    for client in ("10.1.0.1", "10.2.0.1"):
+        outside = ("www.corp.example", "a.www.corp.example", "example", "xcorp.example", "1.111.0.203.in-addr.arpa")
+        assert {zone(zones, name, client).text for name in outside} == {"."}
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param('name = "example"\nservers = ["10.0.0.2"]\n', "example", id="a larger one that is private"),
+        pytest.param('name = "example"\nservers = ["192.0.2.2"]\nprivate = false\n', "corp.example",
+                     id="not a larger one that is public"),
+        pytest.param('name = "corp.example"\nservers = ["192.0.2.2"]\nprivate = false\n', "corp.example",
+                     id="one of the same name, also a public one"),
+        pytest.param('name = "a.corp.example"\nservers = ["192.0.2.2"]\nprivate = false\n', "a.corp.example",
+                     id="one below it, also a public one"),
+    ],
+)  # fmt: skip
+def test_what_a_client_does_not_see_may_be_another_zones(other: str, expected: str) -> None:
+    zones = compiled(f"{PARTLY}{ROOT}[[resolver.zone]]\n{other}")
+    found = zone(zones, "a.corp.example", "10.2.0.1")
+    assert found.text == expected
+    assert bool(found.servers) == ("private = false" not in other or 'name = "example"' not in other)
+    assert zone(zones, "a.corp.example", "10.1.0.1").private == (expected != "a.corp.example")
 
 
 def test_every_zone_of_a_view_is_listed_even_if_no_name_is_left_to_it() -> None:

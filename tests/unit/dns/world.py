@@ -82,6 +82,7 @@ class World:
         self.released: list[Attempt] = []
         self.lines: list[str] = []
         self.troubles: list[str] = []
+        self.kinds: list[str] = []
         self.records: list[str] = []
         self.blocked: dict[str, str] = {}
         #: ways out that are lost
@@ -182,7 +183,8 @@ class World:
     # gateway.dns.outside.Ways
 
     def way(self, zone: Zone, version: int, words: Sequence[EgressWord]) -> Way:
-        ways = words or zone.ways
+        has_own = zone.private or (zone.settings is not None and bool(zone.settings.interface))
+        ways = zone.ways if has_own or not words else words
         if zone.text in self.blocked:
             return Way(None, self.blocked[zone.text])
         name = str(ways[0]) if ways else ""
@@ -193,6 +195,10 @@ class World:
     # gateway.dns.outside.Events
 
     def trouble(self, text: str) -> None:
+        self.troubles.append(text)
+
+    def provoked(self, kind: str, text: str) -> None:
+        self.kinds.append(kind)
         self.troubles.append(text)
 
     def line(self, text: str) -> None:
