@@ -169,6 +169,7 @@ class Forwarder:
     def cool(self) -> None:
         """Answer nothing any more without looking at the caches."""
         self._generation += 1
+        self._failed.clear()
         for view in self.zones.views:
             view.hot.clear()
 
