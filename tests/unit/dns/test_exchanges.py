@@ -93,7 +93,8 @@ def test_a_server_that_loses_the_case_of_letters_is_asked_by_tcp_from_then_on(lo
     lone.answer(lone.took(), A_RECORD)
     assert lines(first)
     lone.ask("other.example.net")
-    assert (sent := lone.took()).stream
+    sent = lone.took()
+    assert sent.stream
     lone.answer(sent, A_RECORD.replace("www", "other"))
     lone.wait(901)
     lone.ask("third.example.net")
@@ -167,7 +168,8 @@ def test_the_limits_of_this_host_are_no_fault_of_a_server(lone: World) -> None:
     lone.broken["192.0.2.53"] = OSError(errno.EMFILE, "Too many open files")
     for number in range(5):
         asker = lone.ask(f"n{number}.example.net")
-        assert (sent := lone.took()).stream, "where there is no socket for it, a connection may have room"
+        sent = lone.took()
+        assert sent.stream, "where there is no socket for it, a connection may have room"
         lone.fail(sent, Ours("all connections to it are full of questions"))
         assert verdict(asker) == (
             "SERVFAIL 0 zone .: this gateway is too busy: all connections to it are full of questions"
