@@ -1,6 +1,7 @@
 """What programs on inside hosts import: the calls of the SOCKS library, rgethostbyname(3) so far.
 
-They block; `gateway.client.aio` has those for asyncio. Nothing here needs the daemon or other people's packages.
+They block; `gateway.client.aio` has those for asyncio. Nothing here needs the daemon, nor other people's
+packages but msgspec, of which all values here are made.
 """
 
 from gateway.client.environment import BadServers, NameServers
