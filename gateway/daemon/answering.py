@@ -1,10 +1,11 @@
 """A child's end of its channel: what the supervisor says is heard, and what is answered waits until it is taken."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.daemon.messages import End, Message, Received, receive, send
 
@@ -28,6 +29,9 @@ def heard(channel: socket.socket, trouble: Callable[[str], None]) -> Received | 
     return received or Received(End(), [])
 
 
+_Row = TypeVar("_Row")
+
+
 class Answering:
     """The answers of a child that are on their way."""
 
@@ -42,6 +46,17 @@ class Answering:
         task = (self._loop or asyncio.get_running_loop()).create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def send_rows(self, make: Callable[[tuple[_Row, ...]], Message], rows: tuple[_Row, ...]) -> None:
+        """In as many messages as they need: what clients and name servers have written may be long."""
+        try:
+            await self.send(make(rows))
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE or len(rows) == 1:
+                raise
+            half = len(rows) // 2
+            await self.send_rows(make, rows[:half])
+            await self.send_rows(make, rows[half:])
 
     async def send(self, message: Message) -> None:
         """As soon as the supervisor takes it; if it has gone, so does this process. Raises other OSErrors."""

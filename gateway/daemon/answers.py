@@ -1,9 +1,9 @@
 """What a worker answers when the operator asks for its sessions, or has some of them ended."""
 
-import errno
 import heapq
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from gateway.control.protocol import Filter, Live
 from gateway.control.selection import Selection
@@ -62,16 +62,5 @@ class Answers:
 
     async def _send_all(self, number: int, rows: list[Live], matched: int) -> None:
         for at in range(0, len(rows), ROWS):
-            await self._send_rows(number, tuple(rows[at : at + ROWS]))
+            await self._answering.send_rows(partial(Found, number), tuple(rows[at : at + ROWS]))
         await self._answering.send(Found(number, (), matched))
-
-    async def _send_rows(self, number: int, rows: tuple[Live, ...]) -> None:
-        """In as many messages as they need: what clients have written may be long."""
-        try:
-            await self._answering.send(Found(number, rows))
-        except OSError as error:
-            if error.errno != errno.EMSGSIZE or len(rows) == 1:
-                raise
-            half = len(rows) // 2
-            await self._send_rows(number, rows[:half])
-            await self._send_rows(number, rows[half:])

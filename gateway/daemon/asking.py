@@ -1,9 +1,9 @@
 """What a resolver answers when the operator asks: how a name is resolved, and what the caches hold."""
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from gateway.address import Address, parse_address
 from gateway.control.protocol import CacheEntry, Resolved
@@ -141,6 +141,7 @@ class Asking:
 
     async def _dump(self, message: Dump) -> None:
         rows: list[CacheEntry] = []
+        make = partial(Dumped, message.number)
         matched = spent = 0
         suffix = wire_name(message.name) if message.name else ROOT
         for serving in self._meant(message.zone):
@@ -153,25 +154,14 @@ class Asking:
                         rows.append(_row(serving.zone.text, view, key, answer, self._loop.time()))
                         spent += ROW + len(answer.body)
                 if len(rows) == ROWS:
-                    await self._send_rows(message.number, tuple(rows))
+                    await self._answering.send_rows(make, tuple(rows))
                     rows.clear()
                 if spent >= TURN:
                     spent = 0
                     await asyncio.sleep(0)
         if rows:
-            await self._send_rows(message.number, tuple(rows))
+            await self._answering.send_rows(make, tuple(rows))
         await self._answering.send(Dumped(message.number, (), matched))
-
-    async def _send_rows(self, number: int, rows: tuple[CacheEntry, ...]) -> None:
-        """In as many messages as they need."""
-        try:
-            await self._answering.send(Dumped(number, rows))
-        except OSError as error:
-            if error.errno != errno.EMSGSIZE or len(rows) == 1:
-                raise
-            half = len(rows) // 2
-            await self._send_rows(number, rows[:half])
-            await self._send_rows(number, rows[half:])
 
 
 def _first_view(serving: Serving, zones: Zones) -> int:

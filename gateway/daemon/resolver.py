@@ -5,10 +5,8 @@ it decides is `gateway.dns`; this puts that to the sockets of `gateway.net` and 
 """
 
 import asyncio
-import gc
 import os
 import secrets
-import signal
 import socket
 import ssl
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ from gateway.daemon.answering import heard
 from gateway.daemon.asking import Asking
 from gateway.daemon.counters import DnsBlock
 from gateway.daemon.dnssampling import DnsSampler
+from gateway.daemon.life import live
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import (
     Ask,
@@ -51,9 +50,10 @@ from gateway.dns.show import load_types
 from gateway.dns.zones import View, Zone, Zones
 from gateway.net.datagrams import Datagrams, Desk
 from gateway.net.dnstcp import Connection, TcpAsker, TcpLimits, TcpServer
+from gateway.net.entropy import Entropy
 from gateway.net.loop import PathLoop, Poller
 from gateway.net.streams import Line, StreamLimits, Streams
-from gateway.net.upstreams import Datagram, Upstreams
+from gateway.net.upstreams import Upstreams
 from gateway.system.journal import Journal
 from gateway.system.sandbox import Confinement, Kind, confine
 from gateway.system.title import Title
@@ -104,7 +104,8 @@ class Resolver:
         poller = loop.poller
         shares = max(32, (post.descriptors - RESERVED_DESCRIPTORS) // 4)
         streams = Streams(loop, poller, secrets.randbits, tls, StreamLimits(total=min(256, shares)))
-        self._upstreams = Upstreams(poller, streams, min(8192, 2 * shares))
+        random = Entropy(os.urandom).take
+        self._upstreams = Upstreams(loop, poller, streams, min(8192, 2 * shares), random)
         self._ways = ZoneWays(chosen.configuration.settings, network)
         self._queries = QueryLogger(journal, loop.call_later)
         self._events = QueryEvents(journal, loop.call_later)
@@ -113,7 +114,7 @@ class Resolver:
             self._upstreams,
             self._ways,
             Guard(network.inside, network.own),
-            os.urandom,
+            random,
             self._events,
             self._queries.recorder(settings.log),
             capacity=settings.cache,
@@ -174,8 +175,6 @@ class Resolver:
         self._say_bug(error)
         if isinstance(handler, Connection | Line):
             handler.end()
-        elif isinstance(handler, Datagram):
-            handler.release()
 
     def _unexpected(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What asyncio has called has failed; its own words are for programmers at their terminals."""
@@ -330,14 +329,4 @@ def run_resolver(chosen: Chosen, network: Network, journal: Journal, post: Post,
     asyncio.set_event_loop(loop)
     journal.attach(loop.call_later)
     resolver = Resolver(loop, chosen, network, journal, post, channel, confinement, tls)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, resolver.stop)
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    gc.collect()
-    gc.freeze()
-    try:
-        loop.run_forever()
-    finally:
-        journal.flush()
+    live(loop, journal, resolver.stop)

@@ -1,10 +1,8 @@
 """One worker process: an asyncio loop with the data path nested in it, from its start to its orderly end."""
 
 import asyncio
-import gc
 import itertools
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from gateway.daemon.answers import Answers
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import Block, by_label
 from gateway.daemon.host import folders
+from gateway.daemon.life import live
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import (
     End,
@@ -369,14 +368,4 @@ def run_worker(chosen: Chosen, journal: Journal, post: Post, channel: socket.soc
     asyncio.set_event_loop(loop)
     journal.attach(loop.call_later)
     worker = Worker(loop, chosen, journal, post, channel, confinement)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor's, also when a whole process group gets them
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    gc.collect()
-    gc.freeze()
-    try:
-        loop.run_forever()
-    finally:
-        journal.flush()
+    live(loop, journal, worker.stop)

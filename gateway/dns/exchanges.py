@@ -11,9 +11,9 @@ has takes a recursive server much longer than others. Only who says nothing at a
 
 import errno
 from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
 from typing import Any
+
+import msgspec
 
 from gateway.config.rules import EgressWord
 from gateway.dns.answer import Answer
@@ -21,7 +21,7 @@ from gateway.dns.constants import FORMERR, NOERROR, NOTIMP, NXDOMAIN, SERVFAIL, 
 from gateway.dns.guard import Guard, allowed
 from gateway.dns.names import text_name
 from gateway.dns.outside import Events, Failure, Ours, Outside, Ways
-from gateway.dns.query import build_query, key_of
+from gateway.dns.query import key_of, query_for
 from gateway.dns.response import Malformed, Reading, read_response
 from gateway.dns.servers import Health
 from gateway.dns.serving import Serving
@@ -56,60 +56,58 @@ _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 Outcome = Answer | Failure
 
 
-class Attempt:
-    """A flight's question to one server; the token of the outside."""
+class Attempt(msgspec.Struct, eq=False):
+    """A flight's question to one server; the token of the outside.
 
-    __slots__ = ("asked_at", "edns", "flight", "health", "is_silent", "is_stream", "link", "over", "sent", "way",
-                 "wrong")  # fmt: skip
+    A Struct, as is `Flight`, since they are made for each question that no cache knows.
+    """
 
-    def __init__(self, flight: "Flight", health: Health, way: str, sent: bytes, now: float) -> None:
-        self.flight = flight
-        self.health = health
-        #: how it left, for the log
-        self.way = way
-        self.sent = sent
-        self.asked_at = now
-        self.link: Any = None
-        self.edns = self.is_stream = self.over = False
-        #: counted as a failure already
-        self.is_silent = False
-        #: wrong answers
-        self.wrong = 0
+    flight: "Flight"
+    health: Health
+    #: how it left, for the log
+    way: str
+    sent: bytes
+    asked_at: float
+    edns: bool
+    is_stream: bool
+    link: Any = None
+    over: bool = False
+    #: counted as a failure already
+    is_silent: bool = False
+    #: wrong answers
+    wrong: int = 0
 
 
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """One question on its way."""
 
-    __slots__ = ("attempts", "began", "failure", "give_up_at", "health", "is_plain", "is_probe", "key",
-                 "lost_case", "name", "over", "rounds", "serving", "tried", "type", "variant", "waiters",
-                 "way", "words")  # fmt: skip
+    serving: Serving
+    key: bytes
+    words: tuple[EgressWord, ...]
+    began: float
+    give_up_at: float
+    #: who wants to know, the first one first
+    waiters: list[Any] = []
+    #: those that may still be answered, and the servers that were asked in this round
+    attempts: list[Attempt] = []
+    tried: list[Health] = []
+    rounds: int = 1
+    #: asked without EDNS from now on, and of whom wrong answers have come
+    is_plain: bool = False
+    lost_case: Health | None = None
+    #: for one server, which is down, and for nobody's sake
+    is_probe: bool = False
+    over: bool = False
+    #: the best that can be said if no server does better
+    failure: Failure | None = None
+    #: who was asked last, or has answered, and by which way
+    health: Health | None = None
+    way: str = ""
 
-    def __init__(self, serving: Serving, key: bytes, words: tuple[EgressWord, ...], now: float) -> None:
-        self.serving = serving
-        self.key = key
-        self.words = words
-        self.name = key[:-3]
-        self.type = (key[-3] << 8) | key[-2]
-        self.variant = key[-1]
-        #: who wants to know, the first one first
-        self.waiters: list[Any] = []
-        #: those that may still be answered, and the servers that were asked in this round
-        self.attempts: list[Attempt] = []
-        self.tried: list[Health] = []
-        self.began = now
-        self.give_up_at = now + GIVE_UP_SECONDS
-        self.rounds = 1
-        #: asked without EDNS from now on, and of whom wrong answers have come
-        self.is_plain = False
-        self.lost_case: Health | None = None
-        #: for one server, which is down, and for nobody's sake
-        self.is_probe = False
-        self.over = False
-        #: the best that can be said if no server does better
-        self.failure: Failure | None = None
-        #: who was asked last, or has answered, and by which way
-        self.health: Health | None = None
-        self.way = ""
+    @property
+    def name(self) -> bytes:
+        """The wire name."""
+        return self.key[:-3]
 
     @property
     def server(self) -> str:
@@ -148,8 +146,8 @@ class Exchanges:
         self._overdue = overdue
         self._limit = limit
         self._flights: dict[tuple[Serving, bytes, tuple[EgressWord, ...]], Flight] = {}
-        self._timers: list[tuple[float, int, Attempt | Flight]] = []
-        self._number = count().__next__
+        #: what is to be looked at, and when. Nearly all are answered before, so that no order is kept among them
+        self._timers: dict[Attempt | Flight, float] = {}
         self.sent = self.timeouts = self.wrong = 0
 
     def __len__(self) -> int:
@@ -163,7 +161,7 @@ class Exchanges:
         self, serving: Serving, key: bytes, now: float, waiter: Any = None, words: tuple[EgressWord, ...] = ()
     ) -> Flight:
         """Ask; ``key`` is that of `gateway.dns.query.Query`. The waiter may hear at once."""
-        flight = self._flights[serving, key, words] = Flight(serving, key, words, now)
+        flight = self._flights[serving, key, words] = Flight(serving, key, words, now, now + GIVE_UP_SECONDS)
         if waiter is not None:
             flight.waiters.append(waiter)
         serving.forwarded += 1
@@ -175,14 +173,12 @@ class Exchanges:
             return flight
         self._attempt(flight, now)
         if serving.zone.stale and not flight.over:
-            heappush(self._timers, (now + STALE_SECONDS, self._number(), flight))
+            self._timers[flight] = now + STALE_SECONDS
         return flight
 
     def probe(self, serving: Serving, health: Health, now: float) -> None:
         """See whether a server that is down has come back: it is asked for the SOA record of the zone."""
-        flight = Flight(serving, key_of(serving.zone.name, SOA), (), now)
-        flight.is_probe = True
-        flight.give_up_at = now + PROBE_SECONDS
+        flight = Flight(serving, key_of(serving.zone.name, SOA), (), now, now + PROBE_SECONDS, is_probe=True)
         self._ask(flight, health, now)
 
     # One attempt after the other
@@ -231,24 +227,24 @@ class Exchanges:
             # Nothing is wrong with the server, and there is no other way: see Ways.
             flight.failure = Failure(SERVFAIL, Ede.NETWORK_ERROR, f"zone {flight.serving.zone.text}: {way.blocked}")
             return False
-        number = int.from_bytes(self._random(10), "big")
         edns = not flight.is_plain and health.plain_until <= now
         is_stream = stream or bool(server.tls) or health.stream_until > now
+        key = flight.key
+        drawn = self._random(len(key) - 1)  # the id, and an octet for each of the name
         # By TCP nobody guesses, and a server that loses the case of letters can still be asked.
-        cases = 0 if is_stream else number >> 16
-        sent = build_query(number & 0xFFFF, flight.name, flight.type, variant=flight.variant, edns=edns, cases=cases)
-        attempt = Attempt(flight, health, "" if way.egress is None else way.egress.uplink, sent, now)
-        attempt.edns, attempt.is_stream = edns, is_stream
+        sent = query_for(key, drawn[:2], b"" if is_stream else drawn[2:], edns=edns)
+        egress = way.egress
+        attempt = Attempt(flight, health, "" if egress is None else egress.uplink, sent, now, edns, is_stream)
         health.queries += 1
         self.sent += 1
         flight.health, flight.way = health, attempt.way
         flight.attempts.append(attempt)
         self._set_timer(attempt, now + self._patience(attempt))
         if is_stream:
-            self._outside.stream(attempt, server, way.egress, sent)
+            self._outside.stream(attempt, server, egress, sent)
             return True
         try:
-            self._outside.datagram(attempt, server, way.egress, sent)
+            self._outside.datagram(attempt, server, egress, sent)
         except OSError as error:
             self._drop(attempt)
             if error.errno in _OURS:
@@ -260,29 +256,33 @@ class Exchanges:
 
     def _patience(self, attempt: Attempt) -> float:
         """Seconds until another server is asked, too."""
-        if attempt.flight.is_probe:
+        flight = attempt.flight
+        if flight.is_probe:
             return PROBE_SECONDS
         if attempt.is_stream:
             return STREAM_SECONDS
-        return min(attempt.flight.serving.servers.patience(attempt.health) * attempt.flight.rounds, SILENCE_SECONDS)
+        patience = flight.serving.servers.patience(attempt.health) * flight.rounds
+        return patience if patience < SILENCE_SECONDS else SILENCE_SECONDS
 
     def _set_timer(self, attempt: Attempt, when: float) -> None:
-        heappush(self._timers, (min(when, attempt.flight.give_up_at), self._number(), attempt))
+        last = attempt.flight.give_up_at
+        self._timers[attempt] = when if when < last else last
 
     def tick(self, now: float) -> None:
         """See to what is due; to be called some twenty times a second."""
         timers = self._timers
-        while timers and timers[0][0] <= now:
-            due = heappop(timers)[2]
-            if due.over:
-                continue
-            if isinstance(due, Flight):
-                self._overdue(due, now)
+        due = [one for one, when in timers.items() if when <= now]
+        due.sort(key=timers.__getitem__)
+        for one in due:
+            if timers.pop(one, None) is None:
+                continue  # one before it has ended this one
+            if isinstance(one, Flight):
+                self._overdue(one, now)
             else:
-                self._late(due, now)
+                self._late(one, now)
 
     def _late(self, attempt: Attempt, now: float) -> None:
-        """It has no answer yet: first another server is asked, too; then it counts as a failure; at last it is given up.
+        """It has no answer yet: another server is asked, too; then it counts as a failure; at last it is given up.
 
         As long as its server is not known to be down the answer may still come.
         """
@@ -309,6 +309,7 @@ class Exchanges:
     def _drop(self, attempt: Attempt) -> None:
         """Its answer is not wanted any more."""
         attempt.over = True
+        self._timers.pop(attempt, None)
         self._outside.release(attempt)
         attempt.flight.attempts.remove(attempt)
 
@@ -432,10 +433,12 @@ class Exchanges:
 
     def _end(self, flight: Flight, outcome: Outcome, now: float) -> None:
         flight.over = True
-        flight.serving.flying -= 1
-        for attempt in tuple(flight.attempts):
-            self._drop(attempt)
-        self._flights.pop((flight.serving, flight.key, flight.words), None)
+        serving, timers = flight.serving, self._timers
+        serving.flying -= 1
+        while flight.attempts:
+            self._drop(flight.attempts[-1])
+        timers.pop(flight, None)
+        self._flights.pop((serving, flight.key, flight.words), None)
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             self._landed(waiter, flight, outcome, now)

@@ -199,9 +199,10 @@ class Forwarder:
             return
         view = client.view
         if not self._log_all:
-            # The way of most questions: known, and no alias.
-            zone = view.zone_of(query.name)
-            answer = zone.local.find(query.name, query.type)
+            # The way of most questions: known, and no alias; or its zone's servers are asked.
+            name = query.name
+            zone = view.zone_of(name)
+            answer = zone.local.find(name, query.type)
             if answer is None:
                 serving = self._servings[zone]
                 answer = serving.cache.get(query.key, now)
@@ -210,6 +211,11 @@ class Forwarder:
                     serving.hits += 1
                     if now >= answer.refresh_at:
                         self._refresh(serving, query.key, answer, now)
+                elif zone.name != ROOT or not _is_bare(name, query.type):
+                    generation = self._generation
+                    pursuit = Pursuit(data, query, view, client, asker, now, generation=generation, zone=zone)
+                    self._forward(pursuit, serving, now)
+                    return
             else:
                 counts.local += 1
             if answer is not None and answer.target is None:
@@ -307,7 +313,7 @@ class Forwarder:
             pursuit.cache = "local"
             pursuit.note(f"local: {answer.origin or 'known to the gateway itself'}")
             return answer
-        if zone.name == ROOT and len(name) == name[0] + 2 and kind not in OF_TOP_LEVEL:
+        if zone.name == ROOT and _is_bare(name, kind):
             return self._bare(pursuit, name)
         serving = self._servings[zone]
         answer = serving.cache.get(pursuit.key, now)
@@ -345,19 +351,21 @@ class Forwarder:
                 return
             client.outstanding += 1
             pursuit.waits = True
-        known = self._failed.get((serving, pursuit.key, pursuit.words))
-        if known is not None and known[0] > now:
-            pursuit.note("failed just now, and is not tried again yet")
-            self._fail(pursuit, known[1], now)
-            return
+        key, words = pursuit.key, pursuit.words
+        if self._failed:
+            known = self._failed.get((serving, key, words))
+            if known is not None and known[0] > now:
+                pursuit.note("failed just now, and is not tried again yet")
+                self._fail(pursuit, known[1], now)
+                return
         if not serving.zone.servers:
             self._fail(pursuit, _nobody(serving.zone), now)
             return
         pursuit.cache = "miss"
-        flight = self.exchanges.under_way(serving, pursuit.key, pursuit.words)
+        flight = self.exchanges.under_way(serving, key, words)
         if flight is None:
             self.counts.forwarded += 1
-            self.exchanges.begin(serving, pursuit.key, now, pursuit, pursuit.words)
+            self.exchanges.begin(serving, key, now, pursuit, words)
         elif self._is_loop(flight, client, pursuit.query.question, now):
             name = text_name(pursuit.name)
             text = f"a loop of forwarders: {name} comes back from {flight.server}, which is asked for it"
@@ -505,6 +513,11 @@ class Forwarder:
 
 
 _EDES = frozenset(Ede)
+
+
+def _is_bare(name: bytes, kind: int) -> bool:
+    """Whether it is asked for a host by one label, which no server of the root is asked for."""
+    return len(name) == name[0] + 2 and kind not in OF_TOP_LEVEL
 
 
 def _is_denied(cache: Cache, pursuit: Pursuit, now: float) -> bool:

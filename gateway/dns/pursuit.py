@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.config.rules import EgressWord
 from gateway.dns.answer import Answer
 from gateway.dns.clients import Client
@@ -20,47 +22,40 @@ class Link(NamedTuple):
     zone: Zone | None
 
 
-class Pursuit:
-    """Where a question has got to."""
+class Pursuit(msgspec.Struct, eq=False):
+    """Where a question has got to.
 
-    __slots__ = ("asker", "began", "cache", "chain", "client", "data", "generation", "key", "name", "query", "server",
-                 "steps", "view", "waits", "way", "words", "zone")  # fmt: skip
+    A Struct, since it is made for each question that no cache knows.
+    """
 
-    def __init__(
-        self,
-        data: bytes,
-        query: Query,
-        view: View,
-        client: Client | None,
-        asker: Asker,
-        began: float,
-        words: tuple[EgressWord, ...] = (),
-        steps: list[str] | None = None,
-        generation: int = 0,
-    ) -> None:
-        """``steps``: a list to be told what is done, for whoever wants to know."""
-        #: the message, for the hot answers; empty if it must not get there
-        self.data = data
-        self.query = query
-        self.view = view
-        self.client = client
-        self.asker = asker
-        self.began = began
-        self.words = words
-        #: of the forwarder's, when this began
-        self.generation = generation
-        self.steps = steps
-        #: the name that is looked for now, and the key of that question
-        self.name = query.name
-        self.key = query.key
-        self.chain: list[Link] = []
-        self.zone: Zone | None = None
-        #: counted among its client's outstanding questions
-        self.waits = False
-        #: for the log: what of the cache, who was asked, and by which way
-        self.cache = ""
-        self.server = ""
-        self.way = ""
+    #: the message, for the hot answers; empty if it must not get there
+    data: bytes
+    query: Query
+    view: View
+    client: Client | None
+    asker: Asker
+    began: float
+    words: tuple[EgressWord, ...] = ()
+    #: a list to be told what is done, for whoever wants to know
+    steps: list[str] | None = None
+    #: of the forwarder's, when this began
+    generation: int = 0
+    zone: Zone | None = None
+    #: the name that is looked for now, and the key of that question
+    name: bytes = b""
+    key: bytes = b""
+    chain: list[Link] = []
+    #: counted among its client's outstanding questions
+    waits: bool = False
+    #: for the log: what of the cache, who was asked, and by which way
+    cache: str = ""
+    server: str = ""
+    way: str = ""
+
+    def __post_init__(self) -> None:
+        """It begins with what was asked."""
+        query = self.query
+        self.name, self.key = query.name, query.key
 
     def begin_anew(self) -> None:
         """What was found is forgotten."""

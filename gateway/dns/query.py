@@ -59,6 +59,10 @@ _opt = struct.Struct("!BHHBBHH").unpack_from
 _fixed = struct.Struct("!HHLH").unpack_from
 _pack_head = struct.Struct("!6H").pack
 
+_number = int.from_bytes
+_LETTERS = bytes(0x20 if 0x61 <= octet <= 0x7A else 0 for octet in range(256))
+"""The bit by which a lower case letter differs from the upper case one; no other octet of a name has one."""
+
 _VARIANTS = tuple(bytes((variant,)) for variant in range(4))
 _U16 = struct.Struct("!H").pack
 _HEADS = tuple(
@@ -288,6 +292,19 @@ def build_query(id: int, name: bytes, type: int, *, variant: int, edns: bool = T
     if cases:
         name = _mixed(name, cases)
     return b"".join((_U16(id), _HEADS[which], name, _U16(type), _TAILS[which]))
+
+
+def query_for(key: bytes, id: bytes, octets: bytes, *, edns: bool) -> bytes:
+    """The same for the key of a question: ``id`` has 2 bytes, ``octets`` are random ones, as many as the name has.
+
+    One bit of each says the case of the letter there. Without any the name is in lower case.
+    """
+    name, which = key[:-3], key[-1] + 4 if edns else key[-1]
+    if octets:
+        # All letters at once, as one large number.
+        chosen = _number(octets, "big") & _number(name.translate(_LETTERS), "big")
+        name = (_number(name, "big") ^ chosen).to_bytes(len(name), "big")
+    return b"".join((id, _HEADS[which], name, key[-3:-1], _TAILS[which]))
 
 
 def _mixed(name: bytes, cases: int) -> bytes:

@@ -4,11 +4,14 @@ import struct
 from typing import NamedTuple
 
 from gateway.dns.constants import IN, MAX_TTL, OPT, POINTER
-from gateway.dns.edns import first_error, options_end_well
+from gateway.dns.edns import OPT_BYTES, first_error, options_end_well
 from gateway.dns.message import Malformed, Names, skip_name
 
 FOREIGN = -1
 """The type of what is not of class IN."""
+
+_OPT_OWNER_TYPE = bytes((0, *OPT.to_bytes(2, "big")))
+_NO_OPTIONS = bytes(2)
 
 _new = tuple.__new__
 _fixed = struct.Struct("!HHLH").unpack_from
@@ -62,6 +65,13 @@ def find_opt(data: bytes, at: int, count: int) -> Opt | None:
 
     Raises Malformed for a broken one and for two (RFC 6891 §6.1.1), IndexError and struct.error at the end.
     """
+    if (
+        count == 1
+        and len(data) == at + OPT_BYTES
+        and data.startswith(_OPT_OWNER_TYPE, at)
+        and data.endswith(_NO_OPTIONS)
+    ):
+        return _new(Opt, (data[at + 5] << 4, None))  # as nearly everyone has it
     found = None
     for _ in range(count):
         start, at = at, skip_name(data, at)

@@ -98,19 +98,26 @@ class Servers:
         usable = [health for health in self.all if not health.is_down and health not in tried]
         if not usable:
             return None
-        best = _preferred(usable)
-        if len(usable) > 1 and self._random() < CURIOSITY:
-            unsure = [health for health in usable if health is not best and health.learn_at <= now]
-            best = min(unsure, key=lambda health: health.learn_at, default=best)
+        best = usable[0]
+        if len(usable) > 1:
+            best = _preferred(usable)
+            unsure = [health for health in usable if health.learn_at <= now and health is not best]
+            if unsure and self._random() < CURIOSITY:
+                best = min(unsure, key=_learn_at)
         best.learn_at = now + LEARN_SECONDS
         return best
 
     def patience(self, health: Health) -> float:
         """Seconds to wait for one answer; twice as long after each failure (RFC 6298 §2, §5.5)."""
         patience = FIRST_PATIENCE
-        if health.srtt is not None:
-            patience = max(health.srtt + 4 * health.deviation, LEAST_PATIENCE)
-        return min(patience * (1 << min(health.failures, 4)), MOST_PATIENCE)
+        srtt, failures = health.srtt, health.failures
+        if srtt is not None:
+            patience = srtt + 4 * health.deviation
+            if patience < LEAST_PATIENCE:
+                patience = LEAST_PATIENCE
+        if failures:
+            patience *= 1 << min(failures, 4)
+        return patience if patience < MOST_PATIENCE else MOST_PATIENCE
 
     def answered(self, health: Health, seconds: float, now: float) -> bool:
         """It answered, whatever it was, after so many seconds. True: it was down and is up again."""
@@ -159,18 +166,25 @@ class Servers:
 
 def _preferred(usable: Sequence[Health]) -> Health:
     """The first one that is not clearly slower than another; of one that was never heard nothing is known."""
-    quickest = min((health.srtt for health in usable if health.srtt is not None), default=0.0)
-    limit = CLEARLY * max(quickest, NEGLIGIBLE)
+    first = usable[0]
+    if first.srtt is None or first.srtt <= CLEARLY * NEGLIGIBLE:
+        return first
+    limit = CLEARLY * max(min(health.srtt for health in usable if health.srtt is not None), NEGLIGIBLE)
     return next(health for health in usable if health.srtt is None or health.srtt <= limit)
+
+
+def _learn_at(health: Health) -> float:
+    return health.learn_at
 
 
 def _learn(health: Health, seconds: float) -> None:
     """Take a measurement into the mean (RFC 6298 §2.2, §2.3)."""
-    if health.srtt is None:
+    srtt = health.srtt
+    if srtt is None:
         health.srtt, health.deviation = seconds, seconds / 2
         return
-    health.deviation += (abs(health.srtt - seconds) - health.deviation) / 4
-    health.srtt += (seconds - health.srtt) / 8
+    health.deviation += (abs(srtt - seconds) - health.deviation) / 4
+    health.srtt = srtt + (seconds - srtt) / 8
 
 
 def _trouble(health: Health, now: float) -> str:

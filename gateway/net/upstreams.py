@@ -145,7 +145,8 @@ class Port:
 
     def resume(self) -> None:
         """As `Resumable`."""
-        self._fail(self.trouble)
+        if self in self.upstreams.ports:
+            self._fail(self.trouble)
 
     def turn(self) -> None:
         """Time has passed."""
@@ -163,9 +164,10 @@ class Port:
 
     def close(self) -> None:
         """Hear no more."""
-        upstreams = self.upstreams
-        if upstreams.ports.pop(self.fd, None) is not None:
-            upstreams.poller.close_later(self.fd, self.sock)
+        ports, poller = self.upstreams.ports, self.upstreams.poller
+        if self in ports:
+            ports.remove(self)
+            poller.close_later(self.fd, self.sock)
 
 
 class Upstreams:
@@ -188,8 +190,8 @@ class Upstreams:
         self.open = 0
         #: what came that nobody waited for
         self.strays = 0
-        #: all that are open, by their descriptors
-        self.ports: dict[int, Port] = {}
+        #: all sockets for UDP
+        self.ports: set[Port] = set()
         self._lines: dict[tuple[Server, Egress | None], list[Port]] = {}
         self._loop = loop
         self._random = random
@@ -242,8 +244,7 @@ class Upstreams:
 
     def _connected(self, server: Server, egress: Egress | None, message: bytes) -> Socket:
         """A new socket that has sent this message."""
-        if len(self.ports) >= self._limit:
-            raise OSError(errno.EMFILE, f"all {self._limit} sockets for name servers are in use")
+        self._make_room()
         address = server.address
         sock = Socket(_FAMILY[address.version], _DATAGRAM)
         try:
@@ -256,6 +257,14 @@ class Upstreams:
             raise
         return sock
 
+    def _make_room(self) -> None:
+        """For one socket more; raises OSError. Those that nobody waits for need not last until the turn."""
+        if len(self.ports) >= self._limit > self.open:
+            for port in [port for port in self.ports if not port.waiting]:
+                port.retire()
+        if len(self.ports) >= self._limit:
+            raise OSError(errno.EMFILE, f"all {self._limit} sockets for name servers are in use")
+
     def _opened(self, where: tuple[Server, Egress | None], sock: Socket) -> Port:
         line = self._lines.setdefault(where, [])
         port = Port(self, line, sock)
@@ -265,7 +274,7 @@ class Upstreams:
             sock.close()
             raise
         line.append(port)
-        self.ports[port.fd] = port
+        self.ports.add(port)
         if self._timer is None:
             self._timer = self._loop.call_later(TURN_SECONDS, self._turn)
         return port
@@ -310,7 +319,7 @@ class Upstreams:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for port in tuple(self.ports.values()):
+        for port in tuple(self.ports):
             port.retire()
             port.close()
         self.streams.close()
