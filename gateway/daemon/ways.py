@@ -27,12 +27,21 @@ class ZoneWays:
         self._router = Router(None, ())
         self._router.update(network.uplinks)
         self._inside: dict[int, Egress] = {}
+        #: what was found out already: most questions leave as the one before
+        self._found: dict[tuple[Zone, int, tuple[EgressWord, ...]], Way] = {}
         for address, index in reversed(network.listen):
             if index:
                 self._inside[address.version] = Egress(INSIDE, self._internal, address, index)
 
     def way(self, zone: Zone, version: int, words: Sequence[EgressWord]) -> Way:
         """See `gateway.dns.outside.Ways`."""
+        key = (zone, version, tuple(words))
+        way = self._found.get(key)
+        if way is None:
+            way = self._found[key] = self._way(zone, version, words)
+        return way
+
+    def _way(self, zone: Zone, version: int, words: Sequence[EgressWord]) -> Way:
         has_own = zone.private or (zone.settings is not None and bool(zone.settings.interface))
         ways = zone.ways if has_own or not words else tuple(words)
         if not ways:

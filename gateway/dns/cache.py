@@ -235,14 +235,15 @@ class Cache:
     def _bind(self, answer: Answer) -> int:
         """The seconds that it may be kept; 0: not at all. Its records get TTLs within the same bounds."""
         shortest, longest, negative = self._bounds
-        if not answer.ttl:
+        seconds = answer.ttl
+        if not seconds:
             return 0
         if is_negative(answer):
-            seconds = longest = min(answer.ttl, negative, longest)
+            seconds = longest = min(seconds, negative, longest)
             shortest = 0
-        else:
+        elif seconds < shortest or seconds > longest:
             shortest = min(shortest, longest)
-            seconds = min(max(answer.ttl, shortest), longest)
+            seconds = min(max(seconds, shortest), longest)
         if seconds:
             _bind_records(answer, shortest, longest)
             answer.ttl = seconds
@@ -270,6 +271,8 @@ def is_negative(answer: Answer) -> bool:
     """
     if answer.rcode == NXDOMAIN or not answer.records:
         return True
+    if not answer.authorities:
+        return False
     body = answer.body
     places = answer.ttls[answer.records :]
     return any(body[place - _TYPE_BEFORE_TTL : place - _TYPE_BEFORE_TTL + 2] == _SOA for place in places)

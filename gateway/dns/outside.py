@@ -20,7 +20,7 @@ class Outside(Protocol):
     """Who sends to name servers. It calls back `Exchanges.heard` and `Exchanges.failed`."""
 
     def datagram(self, token: Token, server: Server, egress: Egress | None, message: bytes) -> None:
-        """From a new socket with a port of its own, by this way out only. Raises OSError."""
+        """From a port that can not be guessed, by this way out only. Raises OSError."""
 
     def stream(self, token: Token, server: Server, egress: Egress | None, message: bytes) -> None:
         """By TCP, or by TLS if the server has a name for it."""

@@ -82,10 +82,8 @@ class View:
     def zone_of(self, name: bytes) -> Zone:
         """The one zone that a wire name belongs to."""
         get = self._table.get
-        zone = get(name)
-        while zone is None:
+        while (zone := get(name)) is None:
             name = name[name[0] + 1 :]
-            zone = get(name)
         return zone
 
 

@@ -11,7 +11,7 @@ import errno
 import mmap
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 BATCH = 64
 """Messages of one system call: from about 32 on more gain nothing."""
@@ -181,6 +181,22 @@ class Batches:
                 lost += 1
             done += sent
         return lost
+
+    def send(self, messages: Sequence[tuple[bytes, bytes]]) -> int:
+        """At most ``BATCH`` socket addresses, as `name` gives them, with a message of at most ``SLOT`` bytes to each.
+
+        What was received is not in its slots any more. Returns how many could not be sent.
+        """
+        data, names, sizes, width = self.data, self._names, self.sizes, self.name_bytes
+        at = number = 0
+        for name, message in messages:
+            size = sizes[number] = len(message)
+            place = PLACES[number]
+            data[place : place + size] = message
+            names[at : at + width] = name
+            at += width
+            number += 1
+        return self._send(self._all, number)
 
     def send_to(self, name: bytes, message: bytes) -> bool:
         """One message, to a socket address as `name` gives it; whether it could be sent."""

@@ -2,10 +2,10 @@
 
 One system call receives up to 64 queries, another one sends the replies. In between a query costs two look-ups: who it
 is from, and whether these very bytes were answered a moment ago. Whatever else is handed on, and is answered through
-its `Asker`: at once, then it goes out with the batch, or later.
+its `Asker`: at once, then it goes out with the batch, or later, then with all others of the same round of the loop.
 
-Nothing is queued here: a reply that the kernel does not take is lost, as the network may lose it. Who may not ask hears
-nothing, so that an address that was forged gets nothing from us.
+Nothing waits here for longer: a reply that the kernel does not take is lost, as the network may lose it. Who may not
+ask hears nothing, so that an address that was forged gets nothing from us.
 """
 
 import socket
@@ -46,6 +46,38 @@ class Asker:
             owner.reply(self, self._name, data)
 
 
+class Outbox:
+    """Replies that are given later than with their batch: those of one round of the loop go out by few system calls."""
+
+    __slots__ = ("_batches", "_poller", "_replies", "lost")
+
+    def __init__(self, batches: Batches, poller: Poller) -> None:
+        self._batches = batches
+        self._poller = poller
+        self._replies: list[tuple[bytes, bytes]] = []
+        #: replies that the kernel did not take
+        self.lost = 0
+
+    def put(self, name: bytes, data: bytes) -> None:
+        """A reply of at most ``SLOT`` bytes to this socket address, before the loop waits again."""
+        if not self._replies:
+            self._poller.at_end(self)
+        self._replies.append((name, data))
+
+    def resume(self) -> None:
+        """Send them: as `Resumable`, when the round is over. Not while slots of the batches are in use."""
+        replies = self._replies
+        if not replies:
+            return
+        self._replies = []
+        for first in range(0, len(replies), BATCH):
+            self.lost += self._batches.send(replies[first : first + BATCH])
+
+    def drop(self) -> None:
+        """Nothing goes out any more."""
+        self._replies = []
+
+
 class Desk(NamedTuple):
     """What the sockets of a process share, and whom they tell."""
 
@@ -72,14 +104,14 @@ class Datagrams:
         self._poller = poller
         self._clock = clock
         self._batches = Batches(sock.fileno(), int(sock.family))
+        self._outbox = Outbox(self._batches, poller)
         self._strangers: set[bytes] = set()
         self._asking: Asker | None = None
         self._answer: bytes | None = None
         self._closed = False
         #: messages that came; those from strangers; those above a client's rate; those without a hot answer
         self.queries = self.refused = self.limited = self.misses = 0
-        #: replies that the kernel did not take
-        self.lost = 0
+        self._lost = 0
         self.adopt(desk)
         poller.add(sock.fileno(), self, READ)
 
@@ -88,6 +120,11 @@ class Datagrams:
         """Queries that had a hot answer."""
         return self.queries - self.refused - self.limited - self.misses
 
+    @property
+    def lost(self) -> int:
+        """Replies that the kernel did not take."""
+        return self._lost + self._outbox.lost
+
     def adopt(self, desk: Desk) -> None:
         """From now on these; strangers may have become clients."""
         self._desk = desk
@@ -95,6 +132,7 @@ class Datagrams:
 
     def ready(self, _events: int) -> None:
         """Answer what waits. An error that is reported in place of data is fetched, and is nobody's."""
+        self._outbox.resume()  # who has waited before does not wait for these
         for _ in range(ROUNDS):
             if not self._batch():
                 return
@@ -137,7 +175,7 @@ class Datagrams:
             elif not self._missed(number, place, size, client, now):
                 silent.append(number)
         if len(silent) < count:
-            self.lost += batches.reply(count, silent)
+            self._lost += batches.reply(count, silent)
         return count == BATCH
 
     def _newcomer(self, address: bytes, now: float) -> Client | None:
@@ -191,11 +229,16 @@ class Datagrams:
         """For `Asker`: a reply to who has this socket address."""
         if asker is self._asking and len(data) <= SLOT:
             self._answer = data
-        elif not self._closed and not self._batches.send_to(name, data):
-            self.lost += 1
+        elif self._closed:
+            return
+        elif len(data) <= SLOT:
+            self._outbox.put(name, data)
+        elif not self._batches.send_to(name, data):
+            self._lost += 1
 
     def close(self) -> None:
         """Answer nobody any more."""
         if not self._closed:
             self._closed = True
+            self._outbox.drop()
             self._poller.close_later(self._sock.fileno(), self._sock)

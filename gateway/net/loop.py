@@ -60,6 +60,7 @@ class Poller(selectors.BaseSelector):
         self._epoll = select.epoll()
         self._closing: list[Closable] = []
         self._again: list[Resumable] = []
+        self._ending: list[Resumable] = []
         #: asyncio's own descriptors
         self._asyncio = selectors.DefaultSelector()
         self._asyncio_fd = self._asyncio.fileno()
@@ -91,6 +92,10 @@ class Poller(selectors.BaseSelector):
         """Call ``handler.resume()`` after the others had their turn: it stopped for fairness, not for want of data."""
         self._again.append(handler)
 
+    def at_end(self, handler: Resumable) -> None:
+        """Call ``handler.resume()`` when this round is over, and before anything is waited for: it collects things."""
+        self._ending.append(handler)
+
     def want_asyncio(self) -> None:
         """Return to asyncio after this round: something was scheduled there."""
         self._asyncio_wanted = True
@@ -102,7 +107,7 @@ class Poller(selectors.BaseSelector):
         self._asyncio_wanted = False
         until = None if timeout is None else self._clock() + timeout
         wait = -1.0 if timeout is None else max(0.0, timeout)
-        self._close_closed()
+        self._end_round()  # asyncio's callbacks have begun one, too
         while True:
             if self._round(self._epoll.poll(0.0 if self._again else wait, EVENTS_A_ROUND)):
                 return self._asyncio.select(0)
@@ -129,14 +134,23 @@ class Poller(selectors.BaseSelector):
                     self.failed(handler, error)
             elif fd == self._asyncio_fd:
                 asyncio_ready = True
-        for stopped in again:
-            try:
-                stopped.resume()
-            except Exception as error:  # as above
-                self.failed(stopped, error)
+        self._resume(again)
+        self._end_round()
+        return asyncio_ready
+
+    def _end_round(self) -> None:
+        if self._ending:
+            ending, self._ending = self._ending, []
+            self._resume(ending)
         if self._closing:
             self._close_closed()
-        return asyncio_ready
+
+    def _resume(self, stopped: Sequence[Resumable]) -> None:
+        for one in stopped:
+            try:
+                one.resume()
+            except Exception as error:  # a bug costs its own session, never the worker
+                self.failed(one, error)
 
     def _close_closed(self) -> None:
         for sock in self._closing:

@@ -85,3 +85,6 @@ SERIES_FIGURES = (CONNECTIONS, CONNECTION_CPU)
 
 DNS_SERIES_FIGURES = (DNS_CORE, DNS_CACHED, DNS_CPU)
 """What is compared between variants of our own forwarder."""
+
+DNS_COLD_FIGURES = (DNS_COLD, DNS_COLD_CPU, DNS_COLD_LOAD)
+"""The same for names that it must ask for."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.bench import dnsmeasures, dnsperf, report, resolvers
 from tests.bench.dnsmeasures import MEASURES, Bench
-from tests.bench.figures import DNS_FIGURES, DNS_SERIES_FIGURES
+from tests.bench.figures import DNS_COLD_FIGURES, DNS_FIGURES, DNS_SERIES_FIGURES
 from tests.bench.resolvers import NAME_SERVER, PEERS
 from tests.bench.sample import Measure
 from tests.bench.servers import Running
@@ -20,6 +20,13 @@ _VARIANTS = (
         Measure("cached", dnsmeasures.shared),
         DNS_SERIES_FIGURES,
         report.PROCESS_GOALS,
+    ),
+    Variants(
+        "forwarding",
+        "process(es)",
+        {f"{count}": resolvers.sockd(count, f"sockd with {count} resolver processes") for count in (1, 2)},
+        Measure("cold", dnsmeasures.cold),
+        DNS_COLD_FIGURES,
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import dns.edns
@@ -29,7 +30,7 @@ from gateway.dns.constants import (
 )
 from gateway.dns.edns import MAX_OPTIONS
 from gateway.dns.names import wire_name
-from gateway.dns.query import CD_BIT, DO_BIT, MAX_ADDITIONAL, Query, build_query, key_of, read_query, variant
+from gateway.dns.query import CD_BIT, DO_BIT, MAX_ADDITIONAL, Query, build_query, key_of, query_for, read_query, variant
 from tests.support.feeding import octets
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "dns"
@@ -159,6 +160,42 @@ def test_our_query_without_edns_has_no_additional_record() -> None:
 def test_letters_become_capitals_by_their_bits(cases: int, wanted: bytes) -> None:
     message = build_query(1, b"\3www\x073xample\3com\0", A, variant=0, cases=cases)
     assert message[12 : 12 + len(wanted)] == wanted
+
+
+# Our own query, by the key of a question
+
+
+KEY = key_of(b"\3www\x073xa.ple\3com\0", A)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "wanted"),
+    [
+        pytest.param(b"", b"\3www\x073xa.ple\3com\0", id="none"),
+        pytest.param(bytes(17), b"\3www\x073xa.ple\3com\0", id="none is chosen"),
+        pytest.param(b"\xdf" * 17, b"\3www\x073xa.ple\3com\0", id="only one bit of each counts"),
+        pytest.param(b"\xff" * 17, b"\3WWW\x073XA.PLE\3COM\0", id="all letters, and nothing else"),
+        pytest.param(b"\0\x20" + bytes(15), b"\3Www\x073xa.ple\3com\0", id="the first letter"),
+        pytest.param(bytes(15) + b"\x20\0", b"\3www\x073xa.ple\3coM\0", id="the last letter"),
+    ],
+)
+def test_random_octets_choose_the_case_of_the_letters_at_their_places(drawn: bytes, wanted: bytes) -> None:
+    message = query_for(KEY, b"\x12\x34", drawn, edns=True)
+    assert message[:2] == b"\x12\x34"
+    assert message[12 : 12 + len(wanted)] == wanted
+
+
+@given(NAMES, st.integers(1, 127), st.integers(0, 3), st.booleans(), st.randoms())
+def test_both_ways_to_build_a_query_build_the_same(
+    name: bytes, type: int, bits: int, edns: bool, random: Random
+) -> None:
+    name = name.lower()
+    drawn = random.randbytes(len(name))
+    built = query_for(key_of(name, type, bits), b"\1\2", drawn, edns=edns)
+    assert built[12 : 12 + len(name)].lower() == name
+    plain = build_query(0x0102, name, type, variant=bits, edns=edns)
+    assert query_for(key_of(name, type, bits), b"\1\2", b"", edns=edns) == plain
+    assert built[:12] + name + built[12 + len(name) :] == plain
 
 
 # Any input

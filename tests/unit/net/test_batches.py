@@ -147,6 +147,30 @@ def test_a_reply_can_be_sent_later(ends: Ends) -> None:
     assert ends.client.recv(100) == b"with a \0 in it"
 
 
+@pytest.mark.parametrize("count", [0, 1, BATCH])
+def test_many_replies_can_be_sent_later(ends: Ends, count: int) -> None:
+    ends.ask(*([b"query"] * count))
+    name = ends.batches.name(0)
+    ends.ask(b"others", b"are there meanwhile")
+    assert ends.batches.send([(name, b"reply %d" % number) for number in range(count)]) == 0
+    assert [ends.client.recv(100) for _ in range(count)] == [b"reply %d" % number for number in range(count)]
+    assert ends.hears_nothing()
+
+
+def test_each_of_many_goes_to_its_own_address(ends: Ends) -> None:
+    clients = [ends.another() for _ in range(3)]
+    names = []
+    for client in clients:
+        client.send(b"query")
+        ends.batches.receive()
+        names.append(ends.batches.name(0))
+    messages = [b"a", b"", b"c" * SLOT]
+    assert ends.batches.send(list(zip(names, messages, strict=True))) == 0
+    for client, message in zip(clients, messages, strict=True):
+        with client:
+            assert client.recv(65536) == message
+
+
 def test_one_that_can_not_be_sent_does_not_keep_the_others_back(four: Ends) -> None:
     assert four.ask(b"a", b"b", b"c", b"d") == 4
     for number in range(4):

@@ -203,7 +203,37 @@ class TestMisses:
         assert bench.ask(b"11a", b"22b") == []
         for data, _, asker, _ in reversed(bench.missed):
             asker.reply(b"reply to " + data)
+        bench.stage.one_round()
         assert bench.replies() == [b"reply to 22b", b"reply to 11a"]
+
+    @pytest.mark.parametrize("count", [1, BATCH, BATCH + 1, 2 * BATCH + 1])
+    def test_later_replies_go_out_in_their_order_however_many(self, bench: Bench, count: int) -> None:
+        for number in range(count):
+            bench.ask(b"%03d" % number)
+        for data, _, asker, _ in bench.missed:
+            asker.reply(b"reply to " + data)
+        bench.stage.one_round()
+        assert bench.replies() == [b"reply to %03d" % number for number in range(count)]
+        assert bench.served.lost == 0
+
+    def test_a_later_reply_does_not_wait_for_new_queries(self, bench: Bench) -> None:
+        bench.hot(b"query", b"hot")
+        bench.ask(b"11a")
+        bench.missed[0][2].reply(b"reply to 11a")
+        bench.far.send(b"22query")
+        bench.served.ready(0)
+        assert bench.replies() == [b"reply to 11a", b"22hot"]
+        assert bench.ask(b"33query") == [b"33hot"], "and it is sent once"
+
+    def test_later_replies_are_to_those_who_asked(self, six: Bench) -> None:
+        others = [six.another() for _ in range(3)]
+        for number, other in enumerate(others):
+            other.send(b"%02d" % number)
+        six.stage.one_round()
+        for data, _, asker, _ in six.missed:
+            asker.reply(b"reply to " + data)
+        six.stage.one_round()
+        assert [six.replies(other) for other in others] == [[b"reply to %02d" % number] for number in range(3)]
 
     def test_or_while_another_one_is_handed_on(self, bench: Bench) -> None:
         kept: list[Asker] = []
@@ -361,6 +391,7 @@ class TestTheLoop:
         bench.ask(b"11a")
         bench.served.close()
         bench.missed[0][2].reply(b"too late")
+        bench.stage.one_round()
         assert bench.replies() == []
         bench.served.resume()
         bench.stage.one_round()
@@ -371,6 +402,29 @@ class TestTheLoop:
         bench.ask(b"11a")
         bench.missed[0][2].reply(b"x" * 65536)
         assert bench.served.lost == 1
+
+    @pytest.mark.parametrize("size", [SLOT, SLOT + 1])
+    def test_a_late_reply_of_any_size_goes_out(self, bench: Bench, size: int) -> None:
+        bench.ask(b"11a")
+        bench.missed[0][2].reply(b"x" * size)
+        bench.stage.one_round()
+        assert bench.replies() == [b"x" * size]
+
+    def test_late_replies_that_wait_at_the_end_are_dropped(self, bench: Bench) -> None:
+        bench.ask(b"11a")
+        bench.missed[0][2].reply(b"reply")
+        bench.served.close()
+        bench.stage.one_round()
+        assert (bench.replies(), bench.served.lost) == ([], 0)
+
+    def test_late_replies_to_who_can_not_be_reached_are_counted(self, bench: Bench) -> None:
+        bench.ask(b"11a")
+        nobody = bytearray(bench.missed[0][2]._name)
+        nobody[2:4] = bytes(2)  # port 0
+        Asker(bench.served, bytes(nobody)).reply(b"lost")
+        bench.missed[0][2].reply(b"reply")
+        bench.stage.one_round()
+        assert (bench.replies(), bench.served.lost) == ([b"reply"], 1)
 
     def test_the_clock_is_read_once_a_batch(self, stage: Stage) -> None:
         bench = Bench(stage)

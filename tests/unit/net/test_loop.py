@@ -157,6 +157,40 @@ def test_who_asks_for_another_turn_gets_it_after_the_others(stage: Stage, ears: 
     assert greedy.resumed == order.count("greedy") - 1
 
 
+def test_what_is_collected_in_a_round_goes_at_its_end(stage: Stage, ears: Ears) -> None:
+    done: list[str] = []
+    collector, *others = (ears() for _ in range(4))
+    for ear in others:
+        ear.act = lambda: done.append("event")
+    collector.act = lambda: done.append("end")
+    stage.poller.at_end(collector)
+    stage.one_round()
+    assert done == ["end"], "what asyncio has asked for goes before anything is waited for"
+    others[0].act = lambda: stage.poller.at_end(collector)
+    for ear in others:
+        ear.far.send(b"x")
+    stage.one_round()
+    assert done == ["end", "event", "event", "end"]
+    stage.one_round()
+    assert done.count("end") == 2
+
+
+def test_a_failure_at_the_end_of_a_round_is_named(stage: Stage, ears: Ears) -> None:
+    error = RuntimeError("a bug")
+    failing, fine = ears(), ears()
+
+    def fail() -> None:
+        raise error
+
+    failing.act = fail
+    stage.poller.at_end(failing)
+    stage.poller.at_end(fine)
+    stage.one_round()
+    assert fine.resumed == 1
+    assert stage.failures == [(failing, error)]
+    stage.failures.clear()
+
+
 def test_more_events_than_one_round_takes_are_all_told(stage: Stage, ears: Ears) -> None:
     all_ears = [ears() for _ in range(300)]
     for ear in all_ears:

@@ -1,4 +1,4 @@
-"""Questions to name servers from sockets of their own, on loopback, with honest and lying servers."""
+"""Questions to name servers from many ports, on loopback, with honest and lying servers."""
 
 import contextlib
 import errno
@@ -7,6 +7,7 @@ import random
 import re
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,9 +31,9 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="needs ::1 on the loopbac
 class NameServer:
     """A UDP socket on which a test reads questions, and says what it likes."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, 0))
+        self.sock.bind((host, port))
         self.sock.settimeout(10)
         self.server = Server(address(host), self.sock.getsockname()[1])
 
@@ -55,7 +56,7 @@ class Scene:
         self.stage = stage
         self.notes = Notes()
         streams = Streams(stage.loop, stage.poller, random.Random(7).getrandbits, None, StreamLimits())
-        self.upstreams = Upstreams(stage.poller, streams, sockets)
+        self.upstreams = Upstreams(stage.loop, stage.poller, streams, sockets, random.Random(7).randbytes)
         self.upstreams.hear(self.notes.hear, self.notes.fail)
         self.tokens: list[Token] = []
         stage.closers.append(self.close)
@@ -99,16 +100,16 @@ def test_a_question_is_answered_and_its_socket_closed(scene: Scene) -> None:
         assert scene.notes.heard[0][0] is token
         assert token.link is None
         assert scene.upstreams.open == 0
-        assert descriptors() == before
+        assert scene.stage.until(lambda: descriptors() == before) is True
         assert scene.notes.failed == []
 
 
-def test_each_question_has_a_port_of_its_own(scene: Scene) -> None:
+def test_each_of_few_questions_has_a_port_of_its_own(scene: Scene) -> None:
     with serving() as there:
-        for number in range(20):
+        for number in range(module.PORTS):
             scene.ask(there.server, number)
-        callers = {there.asked()[1] for _ in range(20)}
-        assert len(callers) == 20
+        callers = {there.asked()[1] for _ in range(module.PORTS)}
+        assert len(callers) == module.PORTS
 
 
 def test_ports_are_not_given_in_turn(scene: Scene) -> None:
@@ -169,12 +170,11 @@ def test_a_flood_of_wrong_answers_lets_others_have_their_turn(scene: Scene) -> N
     with serving() as there:
         scene.ask(there.server)
         _, caller = there.asked()
-        count = module.ANSWERS_A_TURN + 10
-        for _ in range(count):
+        for _ in range(10):
             there.sock.sendto(b"wrong", caller)
         scene.stage.one_round()
-        assert len(scene.notes.heard) == module.ANSWERS_A_TURN
-        assert len(scene.heard(count)) == count
+        assert len(scene.notes.heard) == 1
+        assert len(scene.heard(10)) == 10
 
 
 def test_a_flood_ends_when_it_was_enough(scene: Scene) -> None:
@@ -258,6 +258,161 @@ def test_what_is_released_is_not_heard(scene: Scene) -> None:
         assert scene.upstreams.open == 0
 
 
+# Many questions
+
+
+def test_many_questions_share_so_many_ports_and_each_is_heard(scene: Scene) -> None:
+    count = 4 * module.PORTS
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in range(count)]
+        asked = [there.asked() for _ in range(count)]
+        shares = Counter(caller for _, caller in asked)
+        assert len(shares) == module.PORTS
+        assert max(shares.values()) < count / 8, "they are drawn at random"
+        for query, caller in reversed(asked):
+            there.sock.sendto(answer_to(query), caller)
+        scene.heard(count)
+        assert {(token, data) for token, data in scene.notes.heard} == {
+            (token, answer_to(question(number))) for number, token in enumerate(tokens)
+        }
+        assert scene.upstreams.open == 0
+
+
+@pytest.fixture
+def _one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PORTS", 1)
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_a_port_takes_so_many_questions_and_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUESTIONS", 3)
+    with serving() as there:
+        for number in range(7):
+            scene.ask(there.server, number)
+        callers = [there.asked()[1] for _ in range(7)]
+        assert callers == [callers[0]] * 3 + [callers[3]] * 3 + [callers[6]]
+        assert len(set(callers)) == 3
+        there.sock.sendto(answer_to(question(1)), callers[0])
+        assert scene.heard() == [answer_to(question(1))], "who waits there is still heard"
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_a_port_takes_questions_for_a_while_and_no_longer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.001)
+    with serving() as there:
+        first = scene.ask(there.server, 1)
+        (port,) = scene.upstreams.ports
+        scene.ask(there.server, 2)
+        assert scene.stage.until(lambda: port.is_retired) is True
+        assert port.turns == module.TURNS + 1
+        scene.ask(there.server, 3)
+        callers = [there.asked()[1] for _ in range(3)]
+        assert callers[0] == callers[1] != callers[2]
+        there.sock.sendto(answer_to(question(1)), callers[0])
+        assert scene.heard() == [answer_to(question(1))]
+        assert scene.notes.heard[0][0] is first
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_two_questions_with_one_id_go_by_two_ports(scene: Scene) -> None:
+    with serving() as there:
+        tokens = [scene.ask(there.server, 7) for _ in range(2)]
+        callers = [there.asked()[1] for _ in range(2)]
+        assert callers[0] != callers[1]
+        for caller in reversed(callers):
+            there.sock.sendto(answer_to(question(7)), caller)
+        scene.heard(2)
+        assert [token for token, _ in scene.notes.heard] == tokens[::-1]
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_an_id_that_was_answered_is_not_used_again_on_its_port(scene: Scene) -> None:
+    with serving() as there:
+        scene.ask(there.server, 7)
+        _, caller = there.asked()
+        there.sock.sendto(answer_to(question(7)), caller)
+        scene.heard()
+        scene.ask(there.server, 7)
+        assert there.asked()[1] != caller
+
+
+def test_without_a_port_for_its_id_a_question_is_not_sent(stage: Stage) -> None:
+    scene = Scene(stage, sockets=1)
+    with serving() as there:
+        scene.ask(there.server, 7)
+        with pytest.raises(OSError, match="in use"):
+            scene.ask(there.server, 7)
+        scene.ask(there.server, 8)
+        assert [there.asked()[0] for _ in range(2)] == [question(7), question(8)]
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_an_id_that_nobody_has_sent_is_a_wrong_answer_to_all_of_its_port(scene: Scene) -> None:
+    """Or who found the port could try all ids."""
+    scene.notes.is_answer = lambda _token, data: data[:2] != b"!!"
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in (1, 2)]
+        _, caller = there.asked()
+        there.sock.sendto(b"!! guessed", caller)
+        scene.heard(2)
+        assert scene.notes.heard == [(token, b"!! guessed") for token in tokens]
+        assert scene.upstreams.strays == 1
+        there.sock.sendto(answer_to(question(2)), caller)
+        scene.heard(3)
+        assert scene.notes.heard[2:] == [(tokens[1], answer_to(question(2)))]
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_an_answer_that_comes_again_or_too_late_is_told_to_nobody(scene: Scene) -> None:
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in (1, 2, 3)]
+        _, caller = there.asked()
+        scene.upstreams.release(tokens[1])
+        for number in (1, 1, 2):
+            there.sock.sendto(answer_to(question(number)), caller)
+        assert scene.stage.until(lambda: scene.upstreams.strays == 2) is True
+        assert scene.notes.heard == [(tokens[0], answer_to(question(1)))]
+        assert scene.upstreams.open == 1
+
+
+def test_servers_share_no_port(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PORTS", 2)
+    with serving() as one, serving() as other:
+        for number in range(20):
+            scene.ask((one, other)[number % 2].server, number)
+        ports = [{there.asked()[1] for _ in range(10)} for there in (one, other)]
+        assert [len(found) for found in ports] == [2, 2]
+        assert not ports[0] & ports[1]
+
+
+def test_sockets_that_nobody_waits_for_are_closed_with_the_turn_and_then_nothing_is_done(scene: Scene) -> None:
+    before = descriptors()
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in range(10)]
+        for token in tokens[1:]:
+            scene.upstreams.release(token)
+        assert scene.stage.until(lambda: len(scene.upstreams.ports) == 1) is True
+        scene.upstreams.release(tokens[0])
+        assert scene.stage.until(lambda: not scene.upstreams.ports) is True
+        scene.stage.turns()
+        assert scene.stage.work_at_rest() < 0.02
+    assert descriptors() == before
+
+
+def test_the_end_closes_sockets_that_are_waited_for(scene: Scene) -> None:
+    before = descriptors()
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in range(3)]
+        scene.upstreams.close()
+        scene.stage.turns()
+        assert scene.upstreams.ports == set()
+        for token in tokens:
+            scene.upstreams.release(token)
+        assert scene.upstreams.open == 0
+    assert descriptors() == before
+    assert (scene.notes.heard, scene.notes.failed) == ([], [])
+
+
 # Ways out
 
 
@@ -315,6 +470,67 @@ def test_a_port_without_a_server_fails_as_soon_as_that_is_known(scene: Scene) ->
         assert scene.upstreams.open == 0
 
 
+@pytest.mark.usefixtures("_one_port")
+def test_what_is_wrong_with_a_port_is_told_to_all_who_wait_there_and_to_nobody_else(scene: Scene) -> None:
+    with serving() as there:
+        tokens = [scene.ask(there.server, number) for number in (1, 2)]
+        port = there.sock.getsockname()[1]
+    with serving() as other:
+        another = scene.ask(other.server)
+        # The kernel takes it, and says what came of it with the next call: to whoever makes that.
+        tokens += [scene.ask(Server(address("127.0.0.1"), port), number) for number in (3, 4)]
+        scene.stage.until(lambda: len(scene.notes.failed) >= 4)
+        assert dict(scene.notes.failed) == dict.fromkeys(tokens, "Connection refused")
+        assert len(scene.notes.failed) == 4
+        assert another.link is not None
+        assert scene.upstreams.open == 1
+
+
+def test_a_broken_port_takes_no_question_with_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was wrong is gone when the next one is asked."""
+    monkeypatch.setattr(module, "PORTS", 1)
+    with closed_port() as port:
+        lost = scene.ask(Server(address("127.0.0.1"), port), 1)
+        there = NameServer(port=port)
+    with there.sock:
+        token = scene.ask(Server(address("127.0.0.1"), port), 2)
+        query, caller = there.asked()
+        assert query == question(2)
+        there.sock.sendto(answer_to(query), caller)
+        assert scene.heard() == [answer_to(query)]
+        assert scene.notes.heard[0][0] is token
+        assert scene.notes.failed == [(lost, "Connection refused")]
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_questions_by_different_ways_share_no_port(scene: Scene) -> None:
+    ways = [LO, LO._replace(source=address("127.0.0.3")), None]
+    with serving() as there:
+        for number, way in enumerate(ways * 3):
+            scene.ask(there.server, number, way)
+        callers = Counter(there.asked()[1] for _ in range(9))
+        assert sorted(host for host, _ in callers) == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+        assert set(callers.values()) == {3}
+
+
+@pytest.mark.usefixtures("_one_port")
+def test_nothing_more_leaves_by_ports_of_a_way_that_is_lost_or_that_the_kernel_chose(scene: Scene) -> None:
+    other = LO._replace(uplink="wan2", source=address("127.0.0.3"))
+    with serving() as there:
+        for number, way in enumerate((LO, other, None)):
+            scene.ask(there.server, number, way)
+        before = [there.asked() for _ in range(3)]
+        scene.upstreams.ways_changed(lambda way: way is not LO)
+        for number, way in enumerate((LO, other, None), 3):
+            scene.ask(there.server, number, way)
+        after = [there.asked()[1] for _ in range(3)]
+        kept = [then == now for (_, then), now in zip(before, after, strict=True)]
+        assert kept == [False, True, False]
+        for query, caller in before:
+            there.sock.sendto(answer_to(query), caller)
+        assert len(scene.heard(3)) == 3, "what was asked before may still be answered"
+
+
 def test_who_hears_of_a_failure_may_ask_another_server(scene: Scene) -> None:
     with closed_port() as port, serving() as there:
 
@@ -333,16 +549,21 @@ def test_who_hears_of_a_failure_may_ask_another_server(scene: Scene) -> None:
 # Bounds
 
 
-def test_so_many_questions_wait_at_a_time_and_no_more(stage: Stage) -> None:
+def test_so_many_sockets_are_open_at_a_time_and_no_more(stage: Stage) -> None:
+    """Those who have one share it; the others hear that there is none for them."""
     scene = Scene(stage, sockets=3)
-    with serving() as there:
-        tokens = [scene.ask(there.server, number) for number in range(3)]
-        with pytest.raises(OSError, match="3 questions to name servers wait for an answer already") as caught:
-            scene.ask(there.server)
+    with serving() as there, serving() as other:
+        tokens = [scene.ask(there.server, number) for number in range(5)]
+        assert len(scene.upstreams.ports) == 3
+        assert len({there.asked()[1] for _ in range(5)}) == 3
+        with pytest.raises(OSError, match="all 3 sockets for name servers are in use") as caught:
+            scene.ask(other.server)
         assert caught.value.errno == errno.EMFILE
-        scene.upstreams.release(tokens[0])
-        scene.ask(there.server)
-        assert scene.upstreams.open == 3
+        for token in tokens:
+            scene.upstreams.release(token)
+        scene.ask(other.server)
+        assert other.asked()[0] == question(1)
+        assert len(scene.upstreams.ports) == 1, "those that nobody waits for make room at once"
 
 
 def test_a_question_that_begins_anew_needs_no_second_place(stage: Stage) -> None:
