@@ -42,8 +42,7 @@ class ZoneWays:
         return way
 
     def _way(self, zone: Zone, version: int, words: Sequence[EgressWord]) -> Way:
-        has_own = zone.private or (zone.settings is not None and bool(zone.settings.interface))
-        ways = zone.ways if has_own or not words else tuple(words)
+        ways = zone.ways if zone.keeps_way or not words else tuple(words)
         if not ways:
             return self._unnamed(zone)
         if self._internal and ways == (self._internal,):

@@ -17,10 +17,10 @@ import msgspec
 
 from gateway.config.rules import EgressWord
 from gateway.dns.answer import Answer
-from gateway.dns.constants import FORMERR, NOERROR, NOTIMP, NXDOMAIN, SERVFAIL, SOA, Ede, rcode_text
+from gateway.dns.constants import FORMERR, HEADER_BYTES, NOERROR, NOTIMP, NXDOMAIN, SERVFAIL, SOA, Ede, rcode_text
 from gateway.dns.guard import Guard, allowed
 from gateway.dns.names import text_name
-from gateway.dns.outside import Events, Failure, Ours, Outside, Ways
+from gateway.dns.outside import Events, Failure, Moved, Ours, Outside, Ways
 from gateway.dns.query import key_of, query_for
 from gateway.dns.response import Malformed, Reading, read_response
 from gateway.dns.servers import Health
@@ -72,8 +72,11 @@ class Attempt(msgspec.Struct, eq=False):
     is_stream: bool
     link: Any = None
     over: bool = False
-    #: counted as a failure already
+    #: another server was asked, too; and then: counted as a failure
+    is_late: bool = False
     is_silent: bool = False
+    #: by TCP for want of sockets of our own
+    is_makeshift: bool = False
     #: wrong answers
     wrong: int = 0
 
@@ -98,8 +101,9 @@ class Flight(msgspec.Struct, eq=False):
     #: for one server, which is down, and for nobody's sake
     is_probe: bool = False
     over: bool = False
-    #: the best that can be said if no server does better
+    #: the best that can be said if no server does better; and what went wrong by the ways of a session
     failure: Failure | None = None
+    trouble: str = ""
     #: who was asked last, or has answered, and by which way
     health: Health | None = None
     way: str = ""
@@ -195,7 +199,9 @@ class Exchanges:
             flight.tried.append(health)
             if self._ask(flight, health, now):
                 return
-        if not flight.attempts:
+        if flight.failure is not None and all(attempt.is_silent for attempt in flight.attempts):
+            self._end(flight, flight.failure, now)  # who has said nothing so far will not do better
+        elif not flight.attempts:
             self._end(flight, self._unanswered(flight, now), now)
 
     def _next(self, flight: Flight, now: float) -> Health | None:
@@ -204,11 +210,15 @@ class Exchanges:
         if health is None and flight.words:
             # Servers that are down by other ways may be up by these.
             health = next((one for one in servers.all if one not in flight.tried), None)
-        if health is None and flight.tried and flight.rounds < ROUNDS and flight.failure is None:
+        if health is None and flight.tried and flight.failure is None and self._may_repeat(flight):
             flight.rounds += 1
             flight.tried = []
             health = servers.best(now, ())
         return health
+
+    def _may_repeat(self, flight: Flight) -> bool:
+        """Whether servers are asked once more: what was lost in an outage of a moment is never answered."""
+        return flight.rounds < ROUNDS or all(attempt.is_silent for attempt in flight.attempts)
 
     def _unanswered(self, flight: Flight, now: float) -> Failure:
         if flight.failure is not None:
@@ -216,10 +226,13 @@ class Exchanges:
         zone = flight.serving.zone
         if not zone.servers:
             return Failure(SERVFAIL, Ede.NOT_READY, f"zone {zone.text} has no name servers")
-        why = f"zone {zone.text}: {flight.serving.servers.why(now) or 'no name server answered in time'}"
+        why = flight.trouble or flight.serving.servers.why(now) or "no name server answered in time"
+        why = f"zone {zone.text}: {why}"
         return Failure(SERVFAIL, Ede.NO_REACHABLE_AUTHORITY, why)
 
-    def _ask(self, flight: Flight, health: Health, now: float, *, stream: bool = False) -> bool:
+    def _ask(
+        self, flight: Flight, health: Health, now: float, *, stream: bool = False, makeshift: bool = False
+    ) -> bool:
         """Whether the question has left."""
         server = health.server
         way = self.ways.way(flight.serving.zone, server.address.version, flight.words)
@@ -235,6 +248,7 @@ class Exchanges:
         sent = query_for(key, drawn[:2], b"" if is_stream else drawn[2:], edns=edns)
         egress = way.egress
         attempt = Attempt(flight, health, "" if egress is None else egress.uplink, sent, now, edns, is_stream)
+        attempt.is_makeshift = makeshift
         health.queries += 1
         self.sent += 1
         flight.health, flight.way = health, attempt.way
@@ -249,7 +263,7 @@ class Exchanges:
             self._drop(attempt)
             if error.errno in _OURS:
                 # Other zones' questions may have taken all sockets; a connection has room for many.
-                return self._ask(flight, health, now, stream=True)
+                return self._ask(flight, health, now, stream=True, makeshift=True)
             self._came_to_nothing(attempt, error.strerror or str(error), now)
             return False
         return True
@@ -293,6 +307,7 @@ class Exchanges:
             return
         is_patient = not attempt.is_stream and not flight.is_probe
         if is_patient and not attempt.is_silent and now < attempt.asked_at + SILENCE_SECONDS:
+            attempt.is_late = True
             self._set_timer(attempt, attempt.asked_at + SILENCE_SECONDS)
             self._attempt(flight, now)
             return
@@ -322,12 +337,11 @@ class Exchanges:
     def _came_to_nothing(self, attempt: Attempt, why: str, now: float, *, ours: bool = False) -> None:
         flight, health = attempt.flight, attempt.health
         zone = flight.serving.zone.text
-        if ours:
+        if ours or attempt.is_makeshift:
             flight.failure = Failure(SERVFAIL, Ede.OTHER, f"zone {zone}: this gateway is too busy: {why}")
         elif flight.words:
             # A way that others do not go by says nothing about the server to them.
-            text = f"zone {zone}: {health.text} by {attempt.way or 'this way'}: {why}"
-            flight.failure = flight.failure or Failure(SERVFAIL, Ede.NO_REACHABLE_AUTHORITY, text)
+            flight.trouble = f"{health.text} by {attempt.way or 'this way'}: {why}"
         elif flight.serving.servers.failed(health, why, now, attempt.asked_at):
             self._events.trouble(f"zone {zone}: name server {health.text} is down: {why}")
 
@@ -341,7 +355,7 @@ class Exchanges:
         try:
             reading = read_response(data, attempt.sent, flight.serving.inside)
         except Malformed as fault:
-            return self._wrong(attempt, str(fault), now)
+            return self._wrong(attempt, data, str(fault), now)
         self._answered(attempt, now)
         if flight.is_probe:
             self._drop(attempt)
@@ -354,10 +368,20 @@ class Exchanges:
 
     def _answered(self, attempt: Attempt, now: float) -> None:
         serving, health = attempt.flight.serving, attempt.health
+        if attempt.flight.words:
+            return  # by the ways of one session: see `_came_to_nothing`
         if serving.servers.answered(health, now - attempt.asked_at, now):
             self._events.line(f"zone {serving.zone.text}: name server {health.text} is up")
+            self._take_heart(serving, now)
 
-    def _wrong(self, attempt: Attempt, why: str, now: float) -> bool:
+    def _take_heart(self, serving: Serving, now: float) -> None:
+        """A server is back: those whose questions were lost meanwhile ask anew."""
+        for flight in [one for one in self._flights.values() if one.serving is serving]:
+            if not flight.over and flight.attempts and all(attempt.is_silent for attempt in flight.attempts):
+                flight.tried = []
+                self._attempt(flight, now)
+
+    def _wrong(self, attempt: Attempt, data: bytes, why: str, now: float) -> bool:
         flight = attempt.flight
         self.wrong += 1
         attempt.wrong += 1
@@ -369,7 +393,8 @@ class Exchanges:
             flight.failure = Failure(SERVFAIL, Ede.INVALID_DATA, text)
             self._attempt(flight, now)
             return True
-        flight.lost_case = attempt.health
+        if _differs_in_case(data, attempt.sent):
+            flight.lost_case = attempt.health
         if attempt.wrong < MAX_WRONG:
             return False
         zone, name = flight.serving.zone.text, text_name(flight.name)
@@ -424,10 +449,14 @@ class Exchanges:
         return ""
 
     def failed(self, attempt: Attempt, why: str, now: float) -> None:
-        """An attempt has come to nothing; by a limit of this host, if the words are `Ours`."""
+        """An attempt has come to nothing; by a limit of this host, if the words are `Ours`, or not yet: `Moved`."""
         if attempt.over:
             return
         self._drop(attempt)
+        if isinstance(why, Moved) and attempt.health in attempt.flight.tried:
+            attempt.flight.tried.remove(attempt.health)
+            self._attempt(attempt.flight, now)
+            return
         self._came_to_nothing(attempt, why, now, ours=isinstance(why, Ours))
         self._attempt(attempt.flight, now)
 
@@ -436,12 +465,23 @@ class Exchanges:
         serving, timers = flight.serving, self._timers
         serving.flying -= 1
         while flight.attempts:
-            self._drop(flight.attempts[-1])
+            attempt = flight.attempts[-1]
+            self._drop(attempt)
+            if attempt.is_late and not attempt.is_silent and attempt.health is not flight.health:
+                # Else a dead server that another one stands in for would never be known as such.
+                self._came_to_nothing(attempt, "timed out", now)
         timers.pop(flight, None)
         self._flights.pop((serving, flight.key, flight.words), None)
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             self._landed(waiter, flight, outcome, now)
+
+
+def _differs_in_case(data: bytes, sent: bytes) -> bool:
+    """Whether this is an answer to what was sent, had its letters been left as they were."""
+    end = sent.index(0, HEADER_BYTES)
+    theirs, ours = data[HEADER_BYTES:end], sent[HEADER_BYTES:end]
+    return data[:2] == sent[:2] and theirs != ours and theirs.lower() == ours.lower()
 
 
 def _refused(flight: Flight, health: Health, reading: Reading) -> Failure:

@@ -351,7 +351,9 @@ class Forwarder:
                 return
             client.outstanding += 1
             pursuit.waits = True
-        key, words = pursuit.key, pursuit.words
+        # Whoever asks by the same ways waits for the same answer, and learns from the same failures.
+        zone, key = serving.zone, pursuit.key
+        words = () if zone.keeps_way or pursuit.words == zone.ways else pursuit.words
         if self._failed:
             known = self._failed.get((serving, key, words))
             if known is not None and known[0] > now:
@@ -430,6 +432,8 @@ class Forwarder:
     def _remember(self, flight: Flight, outcome: Failure, now: float) -> None:
         if flight.serving.servers.is_dead() or outcome.ede == Ede.NETWORK_ERROR:
             return  # that is known without being remembered, and over as soon as a server, or the way, is back
+        if self._servings.get(flight.serving.zone) is not flight.serving:
+            return  # of former settings
         if len(self._failed) >= MAX_FAILED:
             self._failed.clear()
         self._failed[flight.serving, flight.key, flight.words] = (now + FAILED_SECONDS, outcome)

@@ -5,13 +5,15 @@ or of the client's own host, a web page from outside reaches what only the insid
 IPv6 ones too. Names that are meant to be so are the administrator's exceptions.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 
 from gateway.address import Address, embedded_ipv4
 from gateway.config.rules import AddressPattern
 from gateway.dns.answer import Answer
-from gateway.dns.constants import AAAA, A
-from gateway.dns.names import parents
+from gateway.dns.constants import AAAA, HTTPS, SVCB, A
+from gateway.dns.message import Malformed, Names
+from gateway.dns.names import ROOT, parents
 from gateway.policy.destination import Guard as HostGuard
 from gateway.policy.destination import Zone
 from gateway.policy.pattern import VERSIONS, bits_of, normal
@@ -62,7 +64,8 @@ class Guard:
         inside_before, own_before = other._subject
         if inside - inside_before:
             return lambda _body: True
-        new = tuple(address.packed for address in own - own_before)
+        new = [address.packed for address in own - own_before]
+        new += [bytes(octet ^ 0xFF for octet in packed) for packed in new]  # as Teredo has them (RFC 4380 §4)
         return (lambda body: any(packed in body for packed in new)) if new else None
 
     def __eq__(self, other: object) -> bool:
@@ -110,11 +113,17 @@ def allowed(name: bytes, exceptions: Collection[bytes]) -> bool:
     return bool(exceptions) and any(parent in exceptions for parent in parents(name))
 
 
-def addresses(answer: Answer) -> Iterator[bytes]:
-    """The addresses of an answer's hosts, 4 bytes or 16 each."""
-    body = answer.body
+def addresses(answer: Answer) -> list[bytes]:
+    """The addresses of an answer's hosts, 4 bytes or 16 each, and those that hints of services have (RFC 9460 §7.3)."""
+    body, found = answer.body, list[bytes]()
+    names = Names(body, ROOT)
     for place in answer.ttls[: answer.records]:
         kind = int.from_bytes(body[place - 4 : place - 2], "big")
-        if kind in (A, AAAA):
+        if kind in _WITH_ADDRESSES:
             begin = place + 6  # behind the TTL and the length
-            yield body[begin : begin + int.from_bytes(body[place + 4 : begin], "big")]
+            with suppress(Malformed, IndexError):  # it was looked into when it came
+                names.check(kind, begin, begin + int.from_bytes(body[place + 4 : begin], "big"), found)
+    return found
+
+
+_WITH_ADDRESSES = frozenset({A, AAAA, SVCB, HTTPS})

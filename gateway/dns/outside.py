@@ -61,6 +61,12 @@ class Ours(str):
     __slots__ = ()
 
 
+class Moved(str):
+    """Why an exchange is to be begun anew: its way, or its socket, is lost, which says nothing about the server."""
+
+    __slots__ = ()
+
+
 class Failure(NamedTuple):
     """Why there is no answer, or not the one that a name server gave."""
 

@@ -34,8 +34,8 @@ _BUILT_IN_BOUNDS = Bounds(0, 86400, 3600)
 class Zone:
     """One zone, compared as an object. ``settings`` None: built in, with nothing but its local names."""
 
-    __slots__ = ("allow", "bounds", "identity", "local", "name", "private", "servers", "settings", "stale", "text",
-                 "ways")  # fmt: skip
+    __slots__ = ("allow", "bounds", "identity", "keeps_way", "local", "name", "private", "servers", "settings",
+                 "stale", "text", "ways")  # fmt: skip
 
     def __init__(self, name: bytes, settings: ZoneSettings | None, local: Local) -> None:
         self.name = name
@@ -50,6 +50,8 @@ class Zone:
         self.servers: tuple[Server, ...] = ()
         #: ways out to the servers, the preferred one first; none: by the kernel's own routes
         self.ways: tuple[EgressWord, ...] = ()
+        #: always asked by its own ways, whoever wants to know
+        self.keeps_way = self.private or (settings is not None and bool(settings.interface))
         self.bounds = _BUILT_IN_BOUNDS if settings is None else _bounds(settings)
         #: names that may have inside addresses, with all below them, although the zone is public
         self.allow = frozenset(map(wire_name, settings.allow if settings else ()))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.dns.outside import Ours, Token
+from gateway.dns.outside import Moved, Ours, Token
 from gateway.dns.servers import Server
 from gateway.net.egress import bind_to
 from gateway.net.framed import AGAIN, MessageSocket
@@ -410,7 +410,7 @@ class Streams:
         for line in tuple(self._all):
             way = line.egress
             if way is not None and not line.is_closed and not is_usable(way):
-                line.fail(f"the way out by {way.uplink} is lost")
+                line.fail(Moved(f"the way out by {way.uplink} is lost"))
 
     def close(self) -> None:
         """End all connections; nobody is told."""

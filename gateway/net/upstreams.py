@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.dns.outside import Token
+from gateway.dns.outside import Moved, Token
 from gateway.dns.servers import Server
 from gateway.net.egress import bind_to
 from gateway.net.loop import Poller
@@ -129,6 +129,7 @@ class Port:
         return [question for question in self.asked.values() if question is not None]
 
     def _fail(self, why: str) -> None:
+        """One event is one failure; the others that waited here ask anew."""
         self.retire()
         for question in self._waiting():
             token = question.token
@@ -136,6 +137,7 @@ class Port:
                 token.link = None
                 question.release()
                 self.upstreams.failed(token, why)
+                why = Moved(why)
 
     def break_down(self, why: str) -> None:
         """Those who wait are to be told why they wait in vain, but not within this call."""

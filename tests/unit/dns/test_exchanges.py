@@ -8,7 +8,7 @@ import pytest
 
 from gateway.address import Address
 from gateway.dns.guard import Guard
-from gateway.dns.outside import Ours
+from gateway.dns.outside import Moved, Ours
 from tests.unit.dns.test_forwarder import SPLIT
 from tests.unit.dns.world import INSIDE, OWN, Asker, Sent, World, heard, lines, reply_to, verdict
 
@@ -348,3 +348,103 @@ def test_the_flags_of_a_reply_are_those_of_a_recursive_server(lone: World) -> No
     asker = lone.ask("www.example.net")
     lone.answer(lone.took(), A_RECORD)
     assert heard(asker).flags & ~dns.flags.AD == dns.flags.QR | dns.flags.RD | dns.flags.RA
+
+
+# Servers that come and go
+
+
+def test_a_dead_server_is_known_as_such_though_another_one_answers(world: World) -> None:
+    for number in range(4):
+        asker = world.ask(f"n{number}.example.net")
+        first = world.took()
+        if first.server == "198.51.100.53":
+            break
+        world.wait(2.1)
+        second = next(sent for sent in world.take() if sent.server == "198.51.100.53")
+        world.answer(second, f"n{number}.example.net. 300 A 203.0.113.80")
+        assert lines(asker)
+        world.wait(3)
+        world.take()
+    assert not is_up(world, "192.0.2.53")
+    assert "zone .: name server 192.0.2.53 is down: timed out" in world.troubles
+
+
+@pytest.mark.parametrize("seconds", [1.0, 3.0, 4.5])
+def test_questions_of_a_short_outage_are_answered_soon_after_its_end(lone: World, seconds: float) -> None:
+    askers = [lone.ask(f"n{number}.example.net") for number in range(6)]
+    lone.wait(seconds)
+    lone.take()
+    ended = lone.now
+    while not all(asker.replies for asker in askers) and lone.now < ended + 2:
+        for sent in lone.take():
+            lone.answer(sent, f"{sent.name} 300 A 203.0.113.80")
+        lone.wait(0.05)
+    refused = [asker for asker in askers if verdict(asker) != "NOERROR"]
+    # Those that had heard already that the server was down ask again by themselves.
+    again = [lone.ask(f"n{askers.index(asker)}.example.net", stream=True) for asker in refused]
+    for sent in lone.take():
+        lone.answer(sent, f"{sent.name} 300 A 203.0.113.80")
+    assert all(verdict(asker) == "NOERROR" for asker in again)
+
+
+def test_who_refuses_and_who_is_silent_are_not_waited_for_in_vain(world: World) -> None:
+    asker = world.ask("www.example.net")
+    world.wait(0.9)
+    first, second = world.take()
+    world.answer(second, rcode="SERVFAIL")
+    world.wait(2.2)
+    assert verdict(asker) == f"SERVFAIL 0 zone .: {second.server} says SERVFAIL"
+    assert first.attempt.over
+
+
+def test_answers_by_a_sessions_way_do_not_call_a_server_up_for_all(lone: World) -> None:
+    for number in range(4):
+        lone.ask(f"n{number}.example.net")
+        by_way(lone, "wan2", f"s{number}.example.net")
+        for sent in lone.take():
+            if sent.way == "wan2":
+                lone.answer(sent, f"{sent.name} 300 A 203.0.113.80")
+        lone.wait(1)
+        lone.take()
+    lone.wait(6)
+    assert not is_up(lone, "192.0.2.53")
+
+
+def test_sessions_that_leave_by_the_usual_way_wait_with_the_others() -> None:
+    world = World(TWO_WAYS)
+    world.ask("www.example.net")
+    by_way(world, "wan1")
+    by_way(world, "wan2")
+    assert len(world.take()) == 1, "the zone names its own way, whoever asks"
+
+
+def test_what_is_broken_does_not_pass_for_lost_letters(lone: World) -> None:
+    lone.ask("evil.example.net")
+    sent = lone.took()
+    for _ in range(3):
+        lone.say(sent, reply_to(sent, ["evil.example.net. 0 CNAME evil.example.net."]))
+    by_tcp = lone.took()
+    lone.answer(by_tcp, "evil.example.net. 300 A 203.0.113.80")
+    lone.ask("www.example.net")
+    assert not lone.took().stream
+
+
+def test_a_lost_way_or_socket_is_no_failure_of_the_server(lone: World) -> None:
+    askers = [lone.ask(f"n{number}.example.net") for number in range(5)]
+    sent = lone.take()
+    lone.fail(sent[0], "Connection refused")
+    for one in sent[1:]:
+        lone.fail(one, Moved("Connection refused"))
+    again = lone.take()
+    assert is_up(lone, "192.0.2.53")
+    for one in again:
+        lone.answer(one, f"{one.name} 300 A 203.0.113.80")
+    assert sum(bool(asker.replies) and verdict(asker) == "NOERROR" for asker in askers) >= 4
+
+
+def test_the_hints_of_services_are_addresses_too() -> None:
+    world = World(SPLIT.replace('name = "."', 'name = "."\nallow = ["x.example.org"]'))
+    asker = world.ask("evil.example.net", "HTTPS")
+    world.answer(world.took(), "evil.example.net. 300 CNAME x.example.org.")
+    world.answer(world.took(), "x.example.org. 300 HTTPS 1 . ipv4hint=10.0.0.7")
+    assert verdict(asker).startswith("NOERROR 15 evil.example.net. of zone . is not given: 10.0.0.7 is")
