@@ -128,7 +128,7 @@ class Resolver:
         self._server = TcpServer(loop, poller, self._clients.of, self._asked_by_stream, journal.trouble, limits)
         poller.failed = self._bug
         loop.set_exception_handler(self._unexpected)
-        self._datagrams: dict[int, tuple[Datagrams, socket.socket]] = {}
+        self._datagrams: dict[int, Datagrams] = {}
         self._streams: dict[int, socket.socket] = {}
         # Compiling zones takes long where hosts files are long.
         self._adoption = Adoption(channel, journal.trouble, self._adopt, lambda configuration: configuration.zones)
@@ -157,7 +157,7 @@ class Resolver:
         return Desk(clients.known, clients.of, clients.refill, self._forwarder.ask, self._forwarder.refresh)
 
     def _sockets(self) -> list[Datagrams]:
-        return [datagrams for datagrams, _ in self._datagrams.values()]
+        return list(self._datagrams.values())
 
     def _view_of(self, address: Address) -> View:
         """The view of whoever it is; sessions are permitted by ``sockd.conf``, and see the names all the same."""
@@ -254,10 +254,9 @@ class Resolver:
     def _listen(self, wanted: dict[int, int]) -> None:
         """Take questions by these sockets and no others; the numbers say which of them are known already."""
         for number in self._datagrams.keys() - wanted.keys():
-            datagrams, sock = self._datagrams.pop(number)
+            datagrams = self._datagrams.pop(number)
             self._sampler.leave(datagrams)
             datagrams.close()
-            sock.close()
         for number in self._streams.keys() - wanted.keys():
             sock = self._streams.pop(number)
             self._server.finish(sock)
@@ -270,7 +269,7 @@ class Resolver:
 
     def _take(self, number: int, sock: socket.socket) -> None:
         if sock.type == socket.SOCK_DGRAM:
-            self._datagrams[number] = Datagrams(sock, self._loop.poller, self._desk, self._loop.time), sock
+            self._datagrams[number] = Datagrams(sock, self._loop.poller, self._desk, self._loop.time)
         else:
             self._streams[number] = sock
             self._server.listen(sock)

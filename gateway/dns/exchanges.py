@@ -218,7 +218,8 @@ class Exchanges:
 
     def _may_repeat(self, flight: Flight) -> bool:
         """Whether servers are asked once more: what was lost in an outage of a moment is never answered."""
-        return flight.rounds < ROUNDS or all(attempt.is_silent for attempt in flight.attempts)
+        silent = [attempt.is_silent for attempt in flight.attempts]
+        return flight.rounds < ROUNDS or (bool(silent) and all(silent))
 
     def _unanswered(self, flight: Flight, now: float) -> Failure:
         if flight.failure is not None:

@@ -241,4 +241,6 @@ class Datagrams:
         if not self._closed:
             self._closed = True
             self._outbox.drop()
+            # Others may hold the same socket, and then closing it does not take it out of the epoll set (epoll(7)).
+            self._poller.remove(self._sock.fileno())
             self._poller.close_later(self._sock.fileno(), self._sock)

@@ -1,5 +1,6 @@
 """The doors together: one port for names by UDP and TCP, all or nothing, and each set by its own addresses."""
 
+import random
 import socket
 from collections.abc import Callable, Iterator
 
@@ -161,9 +162,16 @@ def test_each_resolver_has_sockets_of_its_own_whose_numbers_are_those_of_all(ope
 
 
 def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Free for both protocols, and not one of those that the kernel gives to whoever connects somewhere just then."""
+    for port in random.sample(range(20000, 30000), 100):
+        with socket.socket(type=socket.SOCK_DGRAM) as datagrams, socket.socket() as streams:
+            try:
+                for sock in (datagrams, streams):
+                    sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def change(doors: Doors, new: Settings, *, accepts: bool = True) -> None:

@@ -448,3 +448,10 @@ def test_the_hints_of_services_are_addresses_too() -> None:
     world.answer(world.took(), "evil.example.net. 300 CNAME x.example.org.")
     world.answer(world.took(), "x.example.org. 300 HTTPS 1 . ipv4hint=10.0.0.7")
     assert verdict(asker).startswith("NOERROR 15 evil.example.net. of zone . is not given: 10.0.0.7 is")
+
+
+@pytest.mark.parametrize("way", ["wan1", "wan2"])
+def test_a_server_that_can_not_be_reached_at_all_is_not_asked_for_ever(lone: World, way: str) -> None:
+    lone.broken["192.0.2.53"] = OSError(errno.ENETUNREACH, "Network is unreachable")
+    assert verdict(by_way(lone, way)).startswith("SERVFAIL 22 zone .: 192.0.2.53")
+    assert verdict(lone.ask("www.example.org")).startswith("SERVFAIL 22 zone .: 192.0.2.53: Network is unreachable")

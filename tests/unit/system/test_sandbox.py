@@ -381,6 +381,7 @@ def test_abstract_sockets_are_for_the_supervisor_and_for_commands() -> None:
         Kind.WARDEN: "EPERM",
         Kind.WATCHER: "EPERM",
         Kind.WORKER: "EPERM",
+        Kind.RESOLVER: "EPERM",
     }
 
 
