@@ -33,7 +33,7 @@ test: $(VENV)/.tested debian-test  ## everything that this machine allows, in mi
 test-full: $(VENV)/.tested debian-test  ## that, and what takes longer
 	$(BIN)/pytest
 
-bench: $(VENV)/.tested  ## side by side with danted and microsocks; BENCH='--quick' and the like go to it
+bench: $(VENV)/.tested  ## side by side with danted, microsocks, dnsmasq, unbound; BENCH='dns --quick' and the like go to it
 	$(BIN)/python -m tests.bench $(BENCH)
 
 lint: $(VENV)/.tested  ## ruff and mypy
