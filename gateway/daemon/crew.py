@@ -155,6 +155,15 @@ class Crew:
         """Whether it has got it."""
         return not self._fault(child, message, descriptors)
 
+    def insist(self, child: Child, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Tell it; who does not take it is replaced by one that knows it from its birth.
+
+        Not who has just died: that is still to be said when it is buried, and another one comes anyway.
+        """
+        fault = self._fault(child, message, descriptors)
+        if fault and fault not in _GONE:
+            self.replace(child)
+
     def _fault(self, child: Child, message: Message, descriptors: Sequence[int]) -> int:
         """The number of what is in the way (errno(3)), 0 for nothing."""
         if child.channel is None:

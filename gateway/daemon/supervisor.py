@@ -477,8 +477,8 @@ class Supervisor:
             return  # the next one has what this one left
         serve = messages.Serve(dead.name)
         # One that is just being born has the old pair from its birth, too, and hears of it by and by.
-        if server.channel is not None and not self._crew.tell(server, serve, [end.fileno()]):
-            self._crew.replace(server)  # the next one has all sockets from its birth
+        if server.channel is not None:
+            self._crew.insist(server, serve, [end.fileno()])  # the next one has all sockets from its birth
 
     def said(self, child: Child, message: Any) -> None:
         """The watcher has news, or wants something changed. Raises ValueError."""

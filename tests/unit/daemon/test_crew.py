@@ -252,6 +252,25 @@ def test_who_is_replaced_is_not_said_to_be_gone(house: Build) -> None:
     assert made.page.lines == []
 
 
+def test_who_has_just_died_is_said_to_have_though_it_was_to_be_told_something(house: Build) -> None:
+    made = house(worker_1=answering(silent)).start()
+    os.kill(made["worker 1"].pid, signal.SIGKILL)
+    assert eventually(lambda: not made.crew.tell(made["worker 1"], End()))
+    made.crew.insist(made["worker 1"], End())
+    assert made.until(lambda: made.deaths)
+    (line,) = made.page.lines
+    assert "was killed by SIGKILL" in line
+
+
+def test_who_does_not_take_what_it_must_know_is_replaced(house: Build) -> None:
+    made = house(worker_1=answering(honest)).start()
+    made.stop("worker 1")
+    fill(made, "worker 1")
+    made.crew.insist(made["worker 1"], End())
+    assert made.until(lambda: made.deaths)
+    assert made.page.lines == []
+
+
 # Who can not be reached, and who does not answer
 
 
