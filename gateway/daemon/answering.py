@@ -29,6 +29,22 @@ def heard(channel: socket.socket, trouble: Callable[[str], None]) -> Received | 
     return received or Received(End(), [])
 
 
+def attend(
+    loop: asyncio.AbstractEventLoop,
+    channel: socket.socket,
+    trouble: Callable[[str], None],
+    obey: Callable[[Received], None],
+) -> None:
+    """From now on ``obey`` gets what is `heard`, until the reader of the channel is removed."""
+
+    def hear() -> None:
+        received = heard(channel, trouble)
+        if received is not None:
+            obey(received)
+
+    loop.add_reader(channel, hear)
+
+
 _Row = TypeVar("_Row")
 
 

@@ -128,7 +128,7 @@ class DnsSampler:
     def _server_row(self, zone: Zone, health: Health) -> ServerRow:
         time = health.srtt
         return ServerRow(
-            str(health.server),
+            health.text,
             "down" if health.is_down else "up",
             health.cause,
             round(time * 1000, 1) if time is not None and isfinite(time) else None,
@@ -150,4 +150,4 @@ def _of_sockets(sockets: Sequence[Datagrams]) -> Mapping[DnsCounter, int]:
 
 
 def _down(servings: Sequence[Serving]) -> Iterator[str]:
-    return (str(health.server) for serving in servings for health in serving.servers.all if health.is_down)
+    return (health.text for serving in servings for health in serving.servers.all if health.is_down)

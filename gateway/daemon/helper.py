@@ -10,7 +10,7 @@ import socket
 from collections.abc import Mapping
 
 from gateway.daemon.adoption import Adoption, Chosen
-from gateway.daemon.answering import heard
+from gateway.daemon.answering import attend
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.logs import reopen
 from gateway.daemon.messages import End, Load, Ready, Received, Reopen, Run, Serve, Swap, close_all, receive, send
@@ -52,7 +52,7 @@ class Helper:
         self._runner = CommandRunner(configuration.settings.timeouts.command, journal.trouble)
         self._ran = 0
         self._know(ruling, configuration)
-        self._loop.add_reader(channel, self._hear)
+        attend(self._loop, channel, journal.trouble, self._obey)
         for name, sock in wishes.items():
             self._serve(name, sock)
         self._show()
@@ -68,11 +68,8 @@ class Helper:
         self._journal.choose(chosen.configuration.settings.log.classes)
         return 0
 
-    def _hear(self) -> None:
+    def _obey(self, received: Received) -> None:
         """The supervisor says something, or has gone."""
-        received = heard(self._channel, self._journal.trouble)
-        if received is None:
-            return
         if isinstance(received.message, End):
             self._loop.remove_reader(self._channel)
             self._ended.set()

@@ -16,7 +16,7 @@ from typing import Any
 from gateway.address import Address
 from gateway.config.settings import QueryLog, ResolverSettings
 from gateway.daemon.adoption import Adoption, Chosen
-from gateway.daemon.answering import heard
+from gateway.daemon.answering import attend
 from gateway.daemon.asking import Asking
 from gateway.daemon.counters import DnsBlock
 from gateway.daemon.dnssampling import DnsSampler
@@ -138,7 +138,7 @@ class Resolver:
         self._sampler = DnsSampler(
             loop, self._forwarder, self._sockets, self._server, post.block, journal, title, channel, self._way_of
         )
-        loop.add_reader(channel, self._hear)
+        attend(loop, channel, journal.trouble, self._obey)
         loop.call_soon(self._tick)
 
     @property
@@ -202,13 +202,8 @@ class Resolver:
 
     # Orders
 
-    def _hear(self) -> None:
-        """The supervisor says what is the case now, or has gone."""
-        received = heard(self._channel, self._journal.trouble)
-        if received is not None:
-            self._obey(received)
-
     def _obey(self, received: Received) -> None:
+        """The supervisor says what is the case now, or has gone."""
         message, descriptors = received
         match message:
             case End():

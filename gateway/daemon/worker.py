@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gateway.config.rules import IdentLevel
 from gateway.config.settings import LiveSessions, Settings, uplink_settings
 from gateway.daemon.adoption import Adoption, Chosen
-from gateway.daemon.answering import heard
+from gateway.daemon.answering import attend
 from gateway.daemon.answers import Answers
 from gateway.daemon.configuration import Configuration
 from gateway.daemon.counters import Block, by_label
@@ -195,7 +195,7 @@ class Worker:
         self._answers = Answers(self._runner, channel, post.number)
         title = Title(f"worker {post.number}", live=settings.sockd.titles)
         self._sampler = Sampler(self._runner, tally, self._ledger, post.block, journal, title)
-        loop.add_reader(channel, self._hear)
+        attend(loop, channel, journal.trouble, self._obey)
 
     # What follows from the files
 
@@ -254,13 +254,8 @@ class Worker:
 
     # Orders
 
-    def _hear(self) -> None:
-        """The supervisor says what is the case now, or has gone."""
-        received = heard(self._channel, self._journal.trouble)
-        if received is not None:
-            self._obey(received)
-
     def _obey(self, received: Received) -> None:
+        """The supervisor says what is the case now, or has gone."""
         message, descriptors = received
         match message:
             case End():

@@ -53,7 +53,6 @@ ANY = 255
 IN = 1
 CH = 3
 NONE = 254
-ANY_CLASS = 255
 
 # Response codes (RFC 1035 §4.1.1; BADVERS: RFC 6891 §9).
 NOERROR = 0

@@ -188,6 +188,6 @@ def _learn(health: Health, seconds: float) -> None:
 
 
 def _trouble(health: Health, now: float) -> str:
-    text = f"{health.server}: {health.cause}"
+    text = f"{health.text}: {health.cause}"
     seconds = int(now - health.since) if health.is_down else 0
     return f"{text}, down for {seconds} s" if seconds else text
