@@ -13,9 +13,17 @@ DEBIAN_TEST := bind9-dnsutils chromium curl dante-server default-jdk-headless dn
 	iproute2 knot-dnsutils ldnsutils libc-ares-dev libc6-dev man-db microsocks mmdebstrap musl-tools netbase nsd openssl \
 	procps python3-pygraphviz systemd-container tmux zsh
 DEBIAN_LAB := curl iproute2 nsd
+# for `make deb`; that, for `make image` and `make box`
+DEBIAN_DEB := debhelper dpkg-dev fakeroot gcc libc6-dev lintian python3-dev python3-venv
+DEBIAN_IMAGE := $(DEBIAN_DEB) dosfstools e2fsprogs fdisk grub-common grub-efi-amd64-bin grub-pc-bin mmdebstrap mtools \
+	openssh-client qemu-utils
+# What boots and visits them in the tests; vagrant and libvirt with `make test-full` only.
+DEBIAN_MACHINES := $(DEBIAN_IMAGE) nmap ovmf qemu-system-x86 openssh-server
+DEBIAN_VAGRANT := dbus iptables libvirt-clients libvirt-daemon-system vagrant vagrant-libvirt
 LAB := build/lab
 
-.PHONY: help run lab test test-full bench lint clean debian-test debian-lab
+.PHONY: help run lab test test-full bench lint clean deb image box debian-test debian-full debian-lab debian-deb \
+	debian-image
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -27,11 +35,20 @@ run: $(VENV)/.installed  ## sockd on 127.0.0.1:1080, names on 127.0.0.1:5353, in
 lab: debian-lab $(VENV)/.tested  ## root: sockd between two networks made of namespaces, and a prompt inside
 	@exec $(BIN)/python -m tests.support.foreground $(BIN)/python -m tests.support.lab.playground $(LAB)
 
+deb: $(VENV)/.installed debian-deb  ## the Debian package, into build/deb
+	@$(BIN)/python -m image deb
+
+image: $(VENV)/.installed debian-image  ## root: the appliance's disk, into build/image; KEY=file is the ssh key that signs it
+	@$(BIN)/python -m image disk $(if $(KEY),--key $(KEY)) $(if $(INIT),--init $(INIT))
+
+box: $(VENV)/.installed debian-image  ## root: the boxes for `vagrant up`, into build/box
+	@$(BIN)/python -m image box
+
 test: $(VENV)/.tested debian-test  ## everything that this machine allows, in minutes
 	$(BIN)/pytest -m 'not full'
 
-test-full: $(VENV)/.tested debian-test  ## that, and what takes longer
-	$(BIN)/pytest
+test-full: $(VENV)/.tested debian-test debian-full  ## that, and what takes longer, with other examples in each run
+	$(BIN)/pytest --hypothesis-profile=hunt
 
 bench: $(VENV)/.tested  ## side by side with danted, microsocks, dnsmasq, unbound; BENCH='dns --quick' and the like go to it
 	$(BIN)/python -m tests.bench $(BENCH)
@@ -42,7 +59,7 @@ lint: $(VENV)/.tested  ## ruff and mypy
 	$(BIN)/mypy
 
 clean:  ## remove what these commands made
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .vagrant .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/support/debian.sh required $(DEBIAN_BASE)
@@ -58,7 +75,16 @@ $(VENV)/.tested: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed
 
 debian-test:
-	@sh tests/support/debian.sh wanted $(DEBIAN_TEST)
+	@sh tests/support/debian.sh wanted $(DEBIAN_TEST) $(DEBIAN_MACHINES)
+
+debian-full:
+	@sh tests/support/debian.sh wanted $(DEBIAN_VAGRANT)
+
+debian-deb:
+	@sh tests/support/debian.sh required $(DEBIAN_DEB)
+
+debian-image:
+	@sh tests/support/debian.sh required $(DEBIAN_IMAGE)
 
 debian-lab:
 	@sh tests/support/debian.sh root $(DEBIAN_LAB)
