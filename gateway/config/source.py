@@ -46,14 +46,19 @@ def read_text(path: str, opener: Opener = open_without_waiting) -> str:
 
 
 def read_services(path: str = SERVICES_PATH) -> Services:
-    """The TCP services of this host; none where it has no services(5) file, so that only port numbers are understood.
+    """The TCP services of this host; none where it has no services(5) file, so that only port numbers are understood."""
+    return parse_services(services_text(path))
+
+
+def services_text(path: str = SERVICES_PATH) -> str:
+    """The host's services(5) file, empty where there is none.
 
     Bytes that are not UTF-8, which old files have in their comments, do no harm.
     """
     try:
-        return parse_services(_read_bytes(path, open_without_waiting).decode("utf-8", "replace"))
+        return _read_bytes(path, open_without_waiting).decode("utf-8", "replace")
     except ConfigError:
-        return Services({}, {})
+        return ""
 
 
 def _read_bytes(path: str, opener: Opener) -> bytes:

@@ -9,7 +9,7 @@ from gateway.config.access import parse_access
 from gateway.config.route import parse_route
 from gateway.config.rules import AccessFile, RouteFile
 from gateway.config.settings import Settings, examine_settings, uplink_settings
-from gateway.config.source import Opener, open_without_waiting, read_services
+from gateway.config.source import Opener, open_without_waiting
 from gateway.daemon.host import Host, SameHost, Texts, ThisHost, read_passwords, user_files
 from gateway.daemon.network import network_of
 from gateway.daemon.zonefiles import load_zones, zone_doubts
@@ -87,7 +87,7 @@ def _load(
     if settings is None:
         raise ConfigError(found)
     problems = list(found)
-    services, kernel, users = read_services(), host.kernel(), user_files(report, host)
+    services, kernel, users = host.services(), host.kernel(), user_files(report, host)
     rules = _collected(problems, lambda: _rules(settings, services, kernel, users, host))
     routing = _collected(problems, lambda: _routing(settings, users, host))
     passwords = _collected(problems, lambda: _passwords(settings, host))

@@ -1,4 +1,4 @@
-"""What the rules need of this host: files, user files, groups, interfaces.
+"""What the rules need of this host: files, user files, groups, services, interfaces.
 
 Everything is asked once, when the files are loaded, and what was answered is kept (`Texts`): the processes that have
 no right to read those files, and the tools that want to know what the daemon has, load the very same from there.
@@ -14,13 +14,14 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.config.source import Opener, open_without_waiting, read_text
+from gateway.config.source import Opener, open_without_waiting, read_services, read_text, services_text
 from gateway.errors import ConfigError
 from gateway.netlink.kernel import read_kernel
 from gateway.netlink.model import KernelState
 from gateway.place import Place, Problem
 from gateway.policy.passwords import PasswordFile, parse_passwords
 from gateway.policy.users import UserFiles
+from gateway.services import Services, parse_services
 from gateway.system.privileges import members
 
 OTHERS_MAY = 0o027
@@ -44,6 +45,8 @@ class Texts:
     groups: dict[str, tuple[str, ...] | None] = field(default_factory=dict)
     #: of the user files
     signatures: dict[str, Signature] = field(default_factory=dict)
+    #: services(5); None: whoever loads them asks the host
+    services: str | None = None
 
     @property
     def digest(self) -> str:
@@ -69,6 +72,9 @@ class Host(Protocol):
     def signature(self, path: str) -> Hashable:
         """What changes with a file. Raises OSError."""
 
+    def services(self) -> Services:
+        """The names of TCP ports."""
+
     def kernel(self) -> KernelState:
         """The interfaces of the host. Raises KernelRefused."""
 
@@ -84,11 +90,13 @@ class ThisHost:
         self._secret: list[str] = []
         self._groups: dict[str, tuple[str, ...] | None] = {}
         self._signatures: dict[str, Signature] = {}
+        self._services: str | None = None
 
     @property
     def texts(self) -> Texts:
         """What was answered so far."""
-        return Texts(self._path, dict(self._files), tuple(self._secret), dict(self._groups), dict(self._signatures))
+        files, groups, signatures = dict(self._files), dict(self._groups), dict(self._signatures)
+        return Texts(self._path, files, tuple(self._secret), groups, signatures, self._services)
 
     def text(self, path: str) -> str:
         """See `Host`."""
@@ -121,6 +129,11 @@ class ThisHost:
         """See `Host`; by a descriptor, too."""
         found = self._signatures[path] = _signature_of(self._status(path))
         return found
+
+    def services(self) -> Services:
+        """See `Host`."""
+        self._services = services_text()
+        return parse_services(self._services)
 
     def kernel(self) -> KernelState:
         """See `Host`."""
@@ -158,6 +171,10 @@ class SameHost:
     def signature(self, path: str) -> Hashable:
         """See `Host`."""
         return self._unseen.pop(path, None) or signature(path)
+
+    def services(self) -> Services:
+        """See `Host`; not every process may read that file, and all must know the same names."""
+        return read_services() if self.texts.services is None else parse_services(self.texts.services)
 
     def kernel(self) -> KernelState:
         """None: who is told of the host's networks by others does not ask."""

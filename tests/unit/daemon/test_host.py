@@ -166,3 +166,16 @@ def test_the_same_host_has_no_interfaces_and_every_mode_is_good(path: Path) -> N
     assert host.kernel().links == ()
     assert host.mode(str(path)) == 0
     assert host.passwords("/p") == host.passwords("/p") == "x"
+
+
+def test_the_names_of_ports_are_those_that_were_read_elsewhere() -> None:
+    """A process that may not read /etc/services must understand `eq https` all the same, and as the others do."""
+    first = ThisHost()
+    assert first.services().port("https") == 443
+    assert SameHost(first.texts).services() == first.services()
+    other = SameHost(Texts(services="shop 4711/tcp\n")).services()
+    assert (other.port("shop"), other.port("https")) == (4711, None)
+
+
+def test_who_was_told_of_no_services_asks_the_host() -> None:
+    assert SameHost(Texts()).services() == ThisHost().services()

@@ -369,6 +369,15 @@ def test_a_reload_keeps_the_answers_of_zones_that_stay(
         assert len(outside.heard("www.outside.example")) == 2
 
 
+def test_a_resolver_that_may_not_read_the_names_of_ports_takes_rules_with_them(
+    tmp_path: Path, inside: LyingServer
+) -> None:
+    with resolver(tmp_path, [corp(inside)]) as daemon:
+        write_files(daemon.folder, f"{LOOPBACK}permit ALL ALL eq https\n", settings=with_names([corp(inside)]))
+        assert daemon.control(Reload())[1]["notes"] == []
+        assert lines(ask(daemon, "www.corp.example"))
+
+
 def test_a_reload_that_is_refused_changes_nothing(tmp_path: Path, inside: LyingServer) -> None:
     with resolver(tmp_path, [corp(inside)]) as daemon:
         (tmp_path / "hosts").write_text("this is no hosts file\n")
