@@ -46,7 +46,7 @@ def read_text(path: str, opener: Opener = open_without_waiting) -> str:
 
 
 def read_services(path: str = SERVICES_PATH) -> Services:
-    """The TCP services of this host; none where it has no services(5) file, so that only port numbers are understood."""
+    """The TCP services of this host; none where it has no services(5) file: only port numbers are understood then."""
     return parse_services(services_text(path))
 
 

@@ -373,7 +373,7 @@ def test_a_resolver_that_may_not_read_the_names_of_ports_takes_rules_with_them(
     tmp_path: Path, inside: LyingServer
 ) -> None:
     with resolver(tmp_path, [corp(inside)]) as daemon:
-        write_files(daemon.folder, f"{LOOPBACK}permit ALL ALL eq https\n", settings=with_names([corp(inside)]))
+        write_files(daemon.folder, f"{LOOPBACK}permit 192.0.2.0/24 ALL eq https\n", settings=with_names([corp(inside)]))
         assert daemon.control(Reload())[1]["notes"] == []
         assert lines(ask(daemon, "www.corp.example"))
 
