@@ -132,10 +132,19 @@ def test_what_holds_secrets_is_never_shown() -> None:
     assert all(task["no_log"] is True and task["diff"] is False for task in holding)
 
 
-def test_the_playbooks_name_roles_that_there_are() -> None:
-    plays = [play for name in ("site.yml", "image.yml") for play in load(ANSIBLE / name)]
-    roles = [[entry["role"] for entry in play["roles"]] for play in plays]
-    assert roles == [["hardening", "resolver", "gateway"]] * 2
+def named(play: Any, part: str) -> list[str]:
+    """The roles of one part of a play, with the file of the role that is meant, if it is one."""
+    entries = play.get(part, ())
+    if part != "roles":
+        entries = [task["ansible.builtin.import_role"] for task in entries]
+    return [":".join(filter(None, (entry.get("role") or entry["name"], entry.get("tasks_from")))) for entry in entries]
+
+
+def test_what_may_be_refused_is_asked_before_anything_is_touched() -> None:
+    (site,), (image,) = load(ANSIBLE / "site.yml"), load(ANSIBLE / "image.yml")
+    assert named(site, "pre_tasks") == ["gateway:preflight", "hardening:preflight", "resolver", "gateway:check"]
+    assert (named(site, "roles"), named(site, "post_tasks")) == (["hardening", "gateway"], ["resolver:host"])
+    assert named(image, "roles") == ["hardening", "resolver", "gateway"]
     assert {"hardening", "resolver", "gateway"} <= set(role_names())
 
 
