@@ -96,14 +96,27 @@ def machine(init: str, folder: Path, files: Mapping[str, str], prepare: str) -> 
 
     ``prepare`` is a shell command that runs in the tree before. The programs ``sockd`` and ``sockctl`` are this tree's.
     """
-    base = tree(init)
     programs = {f"/usr/sbin/{name}": _PROGRAM.format(name=name) for name in ("sockd", "sockctl")}
-    _lay(folder / "files", {**programs, **files})
-    with namespace(label="boot") as space, open(folder / "console", "wb") as console:
+    lay(folder / "files", {**programs, **files})
+    shown = (str(PACKAGE), sys.prefix)
+    with namespace(label="boot") as space, boot(init, tree(init), folder, space, prepare, shown) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def boot(
+    init: str, base: Path, folder: Path, space: Namespace, prepare: str, shown: tuple[str, str] = ("", "")
+) -> Iterator[Machine]:
+    """Boot the tree ``base`` in a network namespace, with what `lay` put into the sub-folder files laid over it.
+
+    What it writes is gone at its end, unless ``folder`` has a sub-folder kept: then the next boot finds it there.
+    ``shown`` are this tree's package and the virtual environment for it; empty: the machine has none of ours.
+    """
+    with open(folder / "console", "ab") as console:
         process = subprocess.Popen(
             [
                 *(word.format(space=space.name) for word in _BOOTS[init]),
-                *("sh", str(_SCRIPT), init, str(base), str(folder), str(PACKAGE), sys.prefix, space.name, prepare),
+                *("sh", str(_SCRIPT), init, str(base), str(folder), *shown, space.name, prepare),
             ],
             stdin=subprocess.DEVNULL,
             stdout=console,
@@ -121,7 +134,8 @@ def machine(init: str, folder: Path, files: Mapping[str, str], prepare: str) -> 
             process.wait(30)
 
 
-def _lay(folder: Path, files: Mapping[str, str]) -> None:
+def lay(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files into a folder that stands for the root of a machine; executable if they begin as a script does."""
     folder.mkdir(parents=True, mode=0o755)
     for name, text in files.items():
         path = folder / name.removeprefix("/")

@@ -20,9 +20,12 @@ ROOT = Path(__file__).resolve().parents[3]
 TREES = ROOT / "build" / "trees"
 
 _COMMON = ("python3", "iproute2", "netbase", "procps")
+_BASTION = ("ifupdown", "openssh-server", "sudo", *_COMMON)
 PACKAGES = {
     "systemd": ("systemd-sysv", "systemd-resolved", *_COMMON),
     "sysvinit": ("sysvinit-core", "initscripts", *_COMMON),
+    "bastion-systemd": ("systemd-sysv", "dbus", *_BASTION),
+    "bastion-sysvinit": ("sysvinit-core", "initscripts", *_BASTION),
 }
 """What each kind of machine has beside what every Debian has."""
 
@@ -36,7 +39,26 @@ _OPTIONS = (
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
 )
+OFFERED = (
+    *("chrony", "cron", "logrotate", "nftables", "python3-apt", "python3-venv", "rsyslog", "systemd-timesyncd"),
+    "unattended-upgrades",
+)
+"""What a bastion can install without a network: it has these packages, and what they depend on, in /srv/debs."""
+# One by one, as some of them exclude each other.
+_FETCH = f"""\
+set -e
+mkdir "$1/srv/debs"
+for name in {" ".join(OFFERED)}; do
+    chroot "$1" apt-get --quiet --yes --download-only -o Dir::Cache::archives=/srv/debs install "$name" >&2
+done
+rm -rf "$1/srv/debs/partial" "$1/srv/debs/lock" "$1"/etc/apt/sources.list.d/*
+(cd "$1/srv/debs" && dpkg-scanpackages --multiversion . >Packages)
+echo "deb [trusted=yes] file:/srv/debs ./" >"$1/etc/apt/sources.list"
+chroot "$1" apt-get --quiet update >&2
+"""
 _HOOKS = {
+    "bastion-systemd": (f"--customize-hook={_FETCH}",),
+    "bastion-sysvinit": (f"--customize-hook={_FETCH}",),
     "systemd": ('--customize-hook=chroot "$1" systemctl disable systemd-resolved; rm -f "$1/etc/resolv.conf"',),
 }
 """What is changed in a new tree: what its packages have put in effect, and only few tests want."""
