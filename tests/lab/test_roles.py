@@ -200,7 +200,8 @@ def test_a_check_of_a_changed_rule_shows_that_line_and_changes_nothing(gateway: 
 
 def test_a_broken_rule_is_refused_before_anything_is_touched(gateway: Gateway) -> None:
     before, supervisor = gateway.digests(), gateway.supervisor()
-    refused = gateway.play(gateway_rules=rules("permitt ALL ALL"))
+    # with another firewall beside it, which must not come either
+    refused = gateway.play(gateway_rules=rules("permitt ALL ALL"), hardening_echo_rate=1)
     assert refused.status != 0
     assert "/etc/sockd.conf:2" in refused.plain, refused.output
     assert "permitt" in refused.plain, refused.output
