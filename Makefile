@@ -15,10 +15,9 @@ DEBIAN_TEST := bind9-dnsutils chromium curl dante-server default-jdk-headless dn
 DEBIAN_LAB := curl iproute2 nsd
 # for `make deb`; that, for `make image` and `make box`
 DEBIAN_DEB := debhelper dpkg-dev fakeroot gcc libc6-dev lintian python3-dev python3-venv
-DEBIAN_IMAGE := $(DEBIAN_DEB) dosfstools e2fsprogs fdisk grub-common grub-efi-amd64-bin grub-pc-bin mmdebstrap mtools \
-	openssh-client qemu-utils
+DEBIAN_IMAGE := $(DEBIAN_DEB) dosfstools e2fsprogs fdisk grub-common mmdebstrap mtools openssh-client qemu-utils
 # What boots and visits them in the tests; vagrant and libvirt with `make test-full` only.
-DEBIAN_MACHINES := $(DEBIAN_IMAGE) nmap ovmf qemu-system-x86 openssh-server
+DEBIAN_MACHINES := $(DEBIAN_IMAGE) nftables nmap openssh-server ovmf qemu-system-x86
 DEBIAN_VAGRANT := dbus iptables libvirt-clients libvirt-daemon-system vagrant vagrant-libvirt
 LAB := build/lab
 
