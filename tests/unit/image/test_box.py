@@ -108,7 +108,8 @@ def test_a_tree_gets_a_user_and_its_services_wait(monkeypatch: pytest.MonkeyPatc
         return ""
 
     monkeypatch.setattr(box, "run", run)
-    units = ("inetd.service", "nginx.service", "nsd.service", "oidentd.service", "oidentd.socket", "vsftpd.service")
+    names = ("inetd", "nginx", "nsd", "oidentd", "sockd", "vsftpd")
+    units = ("oidentd.socket", *(f"{name}.service" for name in names))
     for unit in (*units, "ssh.service", "ssh.socket"):
         (tmp_path / "lib/systemd/system" / unit).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "lib/systemd/system" / unit).touch()
