@@ -25,7 +25,11 @@ def make_deb(arguments: argparse.Namespace) -> Iterable[Path]:
 def make_disk(arguments: argparse.Namespace) -> Iterable[Path]:
     """The appliance's disk, raw and qcow2, the list of what is in it, and signed checksums of them all."""
     out: Path = arguments.out
+    if arguments.key and not arguments.key.is_file():
+        raise BuildError(f"{arguments.key}, which was to sign, is not there")
     out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob(f"{NAME}-*"):
+        old.unlink()
     raw, qcow2, packages = (out / f"{NAME}-{VERSION}.{kind}" for kind in ("raw", "qcow2", "spdx.json"))
     with tempfile.TemporaryDirectory(prefix="tree-", dir=out) as work:
         made = tree.build(Path(work), package.build(BUILD / "deb"), init=arguments.init)

@@ -27,8 +27,9 @@ EFI: Final = "grubx64.efi"
 PC: Final = "i386-pc"
 MENU: Final = Path("boot/grub/grub.cfg")
 
-ARGUMENTS: Final = f"root=LABEL={ROOT_LABEL} ro console=tty0 console=ttyS0,115200 net.ifnames=0"
-"""The kernel's. The last console has the words of the init system."""
+ARGUMENTS: Final = f"root=LABEL={ROOT_LABEL} ro gpt console=tty0 console=ttyS0,115200 net.ifnames=0"
+"""The kernel's. With ``gpt`` it takes the second copy of a table whose first one a power cut has damaged. The last
+console has the words of the init system."""
 
 _MODULES: Final = (
     *("biosdisk", "part_gpt", "ext2", "search", "search_label", "configfile", "normal", "linux", "boot"),

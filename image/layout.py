@@ -14,7 +14,7 @@ from image.run import BuildError
 
 SECTOR: Final = 512
 MIB: Final = 1 << 20
-DISK: Final = 2048 * MIB
+DISK: Final = 3072 * MIB
 """The size of a disk whose root leaves room for it, in bytes."""
 
 STATE: Final = 512 * MIB
@@ -72,9 +72,10 @@ def table(content: int, *, disk: int = DISK) -> tuple[Partition, ...]:
 def room(content: int) -> int:
     """Bytes of a root partition for ``content`` bytes of files.
 
-    A kernel is more than half of what is in it, and a new one is unpacked beside the old one before that can go.
+    A kernel is about half of what is in it. apt keeps two, and unpacks a third beside them before the oldest goes: with
+    less room the security updates would stop there.
     """
-    return -(-(content * 7 // 4 + 64 * MIB) // MIB) * MIB
+    return -(-(content * 5 // 2 + 64 * MIB) // MIB) * MIB
 
 
 def length(partitions: Sequence[Partition]) -> int:

@@ -43,7 +43,10 @@ def public_key(key: Path) -> str:
         key.parent.mkdir(parents=True, exist_ok=True)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", key])
         os.chmod(key, 0o600)
-        print(f"no key to sign with: made {key}; keep it, and give {key}.pub to those who verify", file=sys.stderr)
+        print(
+            f"no key to sign with: made {key}; keep a copy elsewhere, and give {key}.pub to those who verify",
+            file=sys.stderr,
+        )
     half = key.with_name(f"{key.name}.pub")
     # The key itself may have a pass phrase; then its public half lies beside it.
     words = (half.read_text() if half.exists() else run(["ssh-keygen", "-y", "-f", key])).split()

@@ -25,14 +25,15 @@ of VirtualBox nor their network cards; where only virtio, Hyper-V or VMware's ow
 _COMMON: Final = (
     *("initramfs-tools", "zstd", "udev", "kmod", "e2fsprogs", "fdisk", "dbus", "python3"),
     *("openssh-server", "sudo", "ifupdown", "isc-dhcp-client", "iproute2", "iputils-ping", "netbase", "nftables"),
-    *("chrony", "unattended-upgrades", "logrotate", "cron", "rsyslog"),
+    *("chrony", "unattended-upgrades", "logrotate", "cron"),
     *("less", "man-db", "procps", "tcpdump", "vim-tiny"),
 )
 INITS: Final = {
     "systemd": ("systemd-sysv", "libpam-systemd"),
-    "sysvinit": ("sysvinit-core", "initscripts", "orphan-sysvinit-scripts"),
+    "sysvinit": ("sysvinit-core", "initscripts", "orphan-sysvinit-scripts", "rsyslog"),
 }
-"""What each way to start has beside the packages of both. Some services have their init.d script in
+"""What each way to start has beside the packages of both. With systemd the journal is the log, and keeps itself small,
+which a syslog daemon's files do not. Some services have their init.d script in
 orphan-sysvinit-scripts since they left it out of their own packages."""
 
 _EXAMPLE: Final = "usr/share/doc/apt/examples/sources.list"

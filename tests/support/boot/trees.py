@@ -25,7 +25,7 @@ PACKAGES = {
     "systemd": ("systemd-sysv", "systemd-resolved", *_COMMON),
     "sysvinit": ("sysvinit-core", "initscripts", *_COMMON),
     "bastion-systemd": ("systemd-sysv", "dbus", *_BASTION),
-    "bastion-sysvinit": ("sysvinit-core", "initscripts", *_BASTION),
+    "bastion-sysvinit": ("sysvinit-core", "initscripts", "orphan-sysvinit-scripts", *_BASTION),
 }
 """What each kind of machine has beside what every Debian has."""
 

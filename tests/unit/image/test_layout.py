@@ -22,9 +22,10 @@ def test_partitions_follow_each_other_on_whole_mebibytes(content: int, disk: int
 
 
 @given(content=st.integers(0, 1 << 34))
-def test_the_root_has_room_for_a_second_kernel_and_the_state_for_its_package(content: int) -> None:
+def test_the_root_has_room_for_three_kernels_and_the_state_for_a_package(content: int) -> None:
+    """One is half of the tree, apt keeps two, and a third comes before one of them goes."""
     parts = {part.name: part for part in layout.table(content)}
-    assert parts["root"].size >= content * 1.5
+    assert parts["root"].size >= content * 2.2
     assert parts["state"].size >= layout.STATE
 
 
@@ -33,7 +34,7 @@ def test_a_small_tree_fills_the_disk_to_its_end() -> None:
 
 
 def test_a_large_tree_makes_the_disk_longer() -> None:
-    assert layout.length(layout.table(3000 * MIB)) > layout.DISK
+    assert layout.length(layout.table(4000 * MIB)) > layout.DISK
 
 
 def test_the_names_and_labels_are_those_that_the_appliance_looks_for() -> None:
