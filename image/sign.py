@@ -44,7 +44,7 @@ def public_key(key: Path) -> str:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAME, "-f", key])
         os.chmod(key, 0o600)
         print(
-            f"no key to sign with: made {key}; keep a copy elsewhere, and give {key}.pub to those who verify",
+            f"no key to sign with: made {key}; keep a copy of it, and give {key}.pub to who verifies",
             file=sys.stderr,
         )
     half = key.with_name(f"{key.name}.pub")
