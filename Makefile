@@ -16,13 +16,13 @@ DEBIAN_LAB := curl iproute2 nsd
 # for `make deb`; that, for `make image` and `make box`
 DEBIAN_DEB := debhelper dpkg-dev fakeroot gcc libc6-dev lintian python3-dev python3-venv
 DEBIAN_IMAGE := $(DEBIAN_DEB) dosfstools e2fsprogs fdisk grub-common mmdebstrap mtools openssh-client qemu-utils
-# What boots and visits them in the tests; vagrant and libvirt with `make test-full` only.
-DEBIAN_MACHINES := $(DEBIAN_IMAGE) nftables nmap openssh-server ovmf qemu-system-x86
-DEBIAN_VAGRANT := dbus iptables libvirt-clients libvirt-daemon-system vagrant vagrant-libvirt
+# What boots and visits them in the tests; libvirt with `make test-full` only.
+DEBIAN_MACHINES := $(DEBIAN_IMAGE) nftables nmap openssh-server ovmf qemu-system-x86 vagrant vagrant-libvirt
+DEBIAN_VAGRANT := dbus iptables libvirt-clients libvirt-daemon-system
 LAB := build/lab
 
 .PHONY: help run lab test test-full bench lint clean deb image box debian-test debian-full debian-lab debian-deb \
-	debian-image
+	debian-box debian-image
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -40,7 +40,7 @@ deb: $(VENV)/.installed debian-deb  ## the Debian package, into build/deb
 image: $(VENV)/.installed debian-image  ## root: the appliance's disk, into build/image; KEY=file is the ssh key that signs it
 	@$(BIN)/python -m image disk $(if $(KEY),--key $(KEY)) $(if $(INIT),--init $(INIT))
 
-box: $(VENV)/.installed debian-image  ## root: the boxes for `vagrant up`, into build/box
+box: $(VENV)/.installed debian-image debian-box  ## root: the boxes for `vagrant up`, into build/box
 	@$(BIN)/python -m image box
 
 test: $(VENV)/.tested debian-test  ## everything that this machine allows, in minutes
@@ -81,6 +81,10 @@ debian-full:
 
 debian-deb:
 	@sh tests/support/debian.sh required $(DEBIAN_DEB)
+
+# of its key the box has the public half
+debian-box:
+	@sh tests/support/debian.sh required vagrant
 
 debian-image:
 	@sh tests/support/debian.sh required $(DEBIAN_IMAGE)

@@ -76,6 +76,7 @@ def test_its_console_shows_the_daemon_live(box: Appliance) -> None:
         assert shown in page, f"{shown} is missing:\n{page}"
 
 
+@pytest.mark.full
 def test_enter_on_its_console_leads_to_login_and_the_page_comes_back(box: Appliance) -> None:
     box.vm.console.type("\r")
     box.wait_for("login:")
