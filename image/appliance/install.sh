@@ -21,7 +21,7 @@ chmod 0440 /etc/sudoers.d/admin
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
 python3 -m compileall -q /usr/lib/appliance
 # It looks after snapshots of LVM, which is not here, and costs a slow boot a minute.
-[ ! -e /lib/systemd/system/e2scrub_reap.service ] || systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer
+[ ! -x /lib/systemd/systemd ] || systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer
 
 for name in appliance-grow appliance-setup; do
     if [ -x /lib/systemd/systemd ]; then

@@ -4,6 +4,7 @@ Ansible itself is not run here: a template is Jinja with a few filters of Ansibl
 use are below. Knows nothing of hosts and networks.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -61,6 +62,7 @@ def rendered(template: str, **changed: object) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["bool"] = lambda value: str(value).lower() in ("1", "true", "yes", "on")
+    environment.filters["hash"] = lambda text, kind: hashlib.new(kind, text.encode()).hexdigest()
     environment.tests["search"] = lambda text, pattern: re.search(pattern, text) is not None
     text: str = environment.get_template(template).render({**yaml("defaults/main.yml"), **_PLAY, **changed})
     return text

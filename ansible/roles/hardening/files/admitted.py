@@ -23,6 +23,14 @@ def card_of(address: str) -> str:
     return ""
 
 
+def way_to(client: str, server: str) -> str:
+    """The card by which an answer of this host's address ``server`` leaves; empty when none does."""
+    command = ["ip", "-json", "route", "get", client, "from", server]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    found = json.loads(shown.stdout or "[]") if shown.returncode == 0 else []
+    return str(found[0].get("dev", "")) if found else ""
+
+
 def plain(address: str) -> str:
     """An address without the zone that a link-local one has, and without the IPv6 form of IPv4."""
     bare = ipaddress.ip_address(address.partition("%")[0])
@@ -33,13 +41,22 @@ def plain(address: str) -> str:
 def refusal(connection: str, inside: str, management: str, port: int, networks: "list[str]") -> str:
     """Why the rules will not let it in; empty when they will."""
     client, _, server, server_port = connection.split()
-    client, card = plain(client), card_of(plain(server))
+    client, server = plain(client), plain(server)
+    card = card_of(server)
     if int(server_port) != port:
         return f"it came to port {server_port}, and hardening_ssh_port is {port}"
-    if card in (management, "lo"):
+    if card == "lo":
         return ""
-    if card != inside:
+    if card not in (inside, management):
         return f"it came from {client} by {card or 'no card of this host'}"
+    # a link-local address is of the link that it came by
+    way = card if ipaddress.ip_address(client).is_link_local else way_to(client, server)
+    if way == "lo":  # the host itself
+        return ""
+    if way != card:
+        return f"it came from {client} by {card}, and the way back is by {way or 'no card'}, so it counts as forged"
+    if card == management:
+        return ""
     named = [ipaddress.ip_network(network, strict=False) for network in networks]
     if named and not any(ipaddress.ip_address(client) in network for network in named):
         return f"it came from {client}, which is in none of {', '.join(networks)}"
