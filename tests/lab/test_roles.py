@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,14 +70,14 @@ def rules(line: str) -> str:
 
 
 class Gateway:
-    """A machine that site.yml was applied to; ``first`` is how that went."""
+    """A machine that site.yml was applied to; ``first`` is how that went, with ``options``."""
 
-    def __init__(self, host: Bastion, controller: Controller, source: Mapping[str, object]) -> None:
+    def __init__(self, host: Bastion, controller: Controller, source: Mapping[str, object], *options: str) -> None:
         self.host = host
         self.rules = rules(FREE)
         self._controller = controller
         self._source = source
-        self.first = self.play()
+        self.first = self.play(*options)
 
     @property
     def lab(self) -> Lab:
@@ -136,6 +137,12 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     yield from made(request.param, folder, {"gateway_package": package})
 
 
+ONE_WILL_DO = ["systemd", pytest.param("sysvinit", marks=pytest.mark.full)]
+"""For tests of tasks that know no init system."""
+one_will_do = pytest.mark.parametrize("gateway", ONE_WILL_DO, indirect=True)
+systemd_only = pytest.mark.parametrize("gateway", ["systemd"], indirect=True)
+
+
 def works(gateway: Gateway) -> None:
     """It is a gateway: for web pages by the proxy, for names of both sides, and for nothing else."""
     page = gateway.lab.run(INSIDE, *fetch("http://www.example/"), "--proxy", f"socks5h://{PROXY}:{PORT}")
@@ -187,9 +194,10 @@ def test_nothing_answers_outside_and_inside_only_what_is_offered(gateway: Gatewa
     assert asked.returncode != 0, asked.stdout
 
 
+@one_will_do
 def test_a_check_of_a_changed_rule_shows_that_line_and_changes_nothing(gateway: Gateway) -> None:
     before = gateway.digests()
-    old, new = (FREE, BARRED) if FREE in gateway.rules else (BARRED, FREE)
+    old, new = other_way_round(gateway)
     shown = gateway.play("--check", "--diff", gateway_rules=rules(new))
     assert shown.status == 0, shown.output
     assert shown.differences == (f"-{old}", f"+{new}"), shown.output
@@ -198,6 +206,7 @@ def test_a_check_of_a_changed_rule_shows_that_line_and_changes_nothing(gateway: 
     assert gateway.ask(TARGET_B) == (GRANTED if old is FREE else NOT_ALLOWED)
 
 
+@one_will_do
 def test_a_broken_rule_is_refused_before_anything_is_touched(gateway: Gateway) -> None:
     before, supervisor = gateway.digests(), gateway.supervisor()
     # with another firewall beside it, which must not come either
@@ -208,6 +217,11 @@ def test_a_broken_rule_is_refused_before_anything_is_touched(gateway: Gateway) -
     assert refused.changed == (), refused.output
     assert gateway.digests() == before
     assert (gateway.supervisor(), gateway.ask(TARGET_A)) == (supervisor, GRANTED)
+
+
+def other_way_round(gateway: Gateway) -> tuple[str, str]:
+    """The line as it is now, and its opposite."""
+    return (FREE, BARRED) if FREE in gateway.rules else (BARRED, FREE)
 
 
 def read_line(wire: Wire) -> bytes:
@@ -230,6 +244,120 @@ def test_a_changed_rule_takes_effect_and_no_session_ends(gateway: Gateway) -> No
         assert wire.read(10) == b"still here"
     assert gateway.ask(TARGET_A) == GRANTED
     assert gateway.supervisor() == supervisor
+
+
+@one_will_do
+def test_what_a_run_that_was_cut_off_has_written_is_loaded_by_the_next(gateway: Gateway) -> None:
+    old, new = other_way_round(gateway)
+    written = gateway.host.path("/etc/sockd.conf")
+    written.write_text(written.read_text().replace(old, new))
+    gateway.rules = rules(new)
+    assert gateway.ask(TARGET_B) == (GRANTED if old is FREE else NOT_ALLOWED)
+    done = gateway.play()
+    assert done.status == 0, done.output
+    assert "gateway : Write settings, rules and routes" not in done.changed
+    assert gateway.ask(TARGET_B) == (GRANTED if new is FREE else NOT_ALLOWED)
+
+
+def status(gateway: Gateway) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(gateway.host.run("sockctl", "status", "--json").stdout)
+    return found
+
+
+def give_version(gateway: Gateway, old: str, new: str) -> None:
+    """What is installed says another version of itself; what runs is as it was."""
+    home = gateway.host.path("/usr/lib/multihomed-gateway/lib")
+    (module,) = home.glob("python3.*/site-packages/gateway/__init__.py")
+    module.write_text(module.read_text().replace(f'"{old}"', f'"{new}"'))
+    inside = f"/usr/lib/multihomed-gateway/lib/{module.relative_to(home)}"
+    command = ("/usr/bin/python3", "-m", "compileall", "-f", "-q", "--invalidation-mode", "unchecked-hash", inside)
+    compiled = gateway.host.run(*command)
+    assert compiled.returncode == 0, compiled.stdout
+
+
+@pytest.mark.full
+@systemd_only
+def test_new_code_waits_for_the_last_session_and_then_runs(gateway: Gateway) -> None:
+    before = status(gateway)["version"]
+    give_version(gateway, before, "9.9.9")
+    try:
+        with gateway.session() as wire:
+            assert connect5(wire, TARGET_A, ECHO).code == GRANTED
+            read_line(wire)
+            waiting = gateway.play()
+            assert (waiting.status, waiting.changed) == (0, ()), waiting.output
+            assert f"sockd goes on with version {before}" in waiting.plain, waiting.output
+            assert status(gateway)["version"] == before
+        assert eventually(lambda: status(gateway)["totals"]["sessions"] == 0, within=SOON, every=0.2)
+        renewed = gateway.play()
+        assert (renewed.status, renewed.changed) == (0, ("gateway : Start sockd anew with the new code",)), (
+            renewed.output
+        )
+        assert status(gateway)["version"] == "9.9.9"
+        works(gateway)
+    finally:
+        give_version(gateway, "9.9.9", before)
+    assert gateway.play().status == 0
+    assert status(gateway)["version"] == before
+
+
+def host_looks_up(gateway: Gateway, name: str) -> list[str]:
+    """The IPv4 addresses that the host's own programs get for a name."""
+    return gateway.host.run("sh", "-c", f"getent ahostsv4 {name} | cut -d' ' -f1 | sort -u").stdout.split()
+
+
+@pytest.mark.full
+@systemd_only
+def test_the_host_itself_asks_the_resolver_and_then_others_again(gateway: Gateway) -> None:
+    file = gateway.host.path("/etc/resolv.conf")
+    before = file.read_bytes()
+    zones = [ZONES[0], {"name": ".", "servers": ["/etc/resolv.conf"]}]
+
+    def play(itself: object) -> Played:
+        return gateway.play(resolver_host=itself, resolver_zones=zones)
+
+    def twice(itself: object) -> None:
+        done = play(itself)
+        assert done.status == 0, done.output
+        works(gateway)
+        assert host_looks_up(gateway, "www.example") == [TARGET_A]
+        again = play(itself)
+        assert (again.status, again.changed) == (0, ()), again.output
+
+    dhcpcd = gateway.host.path("/usr/sbin/dhcpcd")
+    dhcpcd.touch()
+    refused = play(True)
+    dhcpcd.unlink()
+    assert (refused.status != 0, refused.changed) == (True, ()), refused.output
+    assert "dhcpcd is installed" in refused.plain, refused.output
+
+    twice(True)
+    assert host_looks_up(gateway, "www.corp.example") == [INSIDE_WEB]
+    assert b"nameserver 127.0.0.1\n" in file.read_bytes()
+    # a text, as -e gives it
+    twice("false")
+    assert file.read_bytes() == before
+    assert host_looks_up(gateway, "www.corp.example") != [INSIDE_WEB]
+    assert gateway.play().status == 0
+
+
+@pytest.mark.full
+@systemd_only
+def test_passwords_go_with_the_last_of_them(gateway: Gateway) -> None:
+    line = gateway.host.run("sh", "-c", "echo secret | sockctl password fred").stdout
+    file = gateway.host.path("/etc/sockd.passwords")
+    assert gateway.play(gateway_passwords=line).status == 0
+    assert line.strip() in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert gateway.ask(TARGET_A) != GRANTED
+    assert gateway.play().status == 0
+    assert not file.exists()
+    assert gateway.ask(TARGET_A) == GRANTED
+    # one of the administrator's is left alone
+    file.write_text(line)
+    again = gateway.play()
+    assert (again.status, again.changed, file.read_text()) == (0, (), line), again.output
+    file.unlink()
 
 
 def no_card(gateway: Gateway) -> Played:
@@ -257,12 +385,18 @@ def no_ssh_from_here(gateway: Gateway) -> Played:
     return gateway.play(hardening_ssh_networks=["10.9.0.0/24"])
 
 
+def port_in_the_options(gateway: Gateway) -> Played:
+    return gateway.play(gateway_options={"internal": {"port": 1081}})
+
+
+@one_will_do
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
         (no_card, ("no card wan9", "eth1")),
         (way_out_by_the_inside, ("eth1 is the inside, and has a default route", INSIDE_WEB)),
         (both_sides_in_one_network, ("networks overlap", "eth1", "wan2")),
+        (port_in_the_options, ("gateway_options.internal.port is set", "gateway_port")),
         (no_ssh_from_here, (CLIENT, "none of 10.9.0.0/24", "would shut out")),
     ],
 )
@@ -288,6 +422,30 @@ def test_it_is_a_gateway_again_when_the_machine_has_started_anew(gateway: Gatewa
     else:
         assert gateway.host.run("runlevel").stdout.split()[-1] == "2"
         assert list(gateway.host.path("/etc/rc2.d").glob("S*sockd"))
+
+
+@pytest.mark.full
+def test_on_a_fresh_host_a_broken_rule_leaves_every_setting_as_it_was(tmp_path: Path) -> None:
+    skip_without("systemd")
+    if lacking := products.missing():
+        pytest.skip(lacking)
+    with bastion("systemd", tmp_path / "bastion") as host:
+        package = shutil.copy(products.deb(), tmp_path)
+        gateway = Gateway(host, Controller(host, tmp_path / "controller"), {"gateway_package": package}, "--check")
+        assert gateway.first.status == 0, gateway.first.output
+        assert "sockd is not on this host yet" in gateway.first.plain, gateway.first.output
+        assert not host.path("/usr/sbin/sockd").exists()
+        before = host.path("/etc/ssh/sshd_config").read_bytes()
+        refused = gateway.play(gateway_rules=rules("permitt ALL ALL"))
+        assert refused.status != 0
+        assert "/etc/sockd.conf:2" in refused.plain, refused.output
+        assert "sockd is installed, and nothing else was changed" in refused.plain, refused.output
+        assert {name.partition(" : ")[0] for name in refused.changed} == {"gateway"}, refused.output
+        assert host.path("/etc/ssh/sshd_config").read_bytes() == before
+        assert not host.path("/etc/gateway-filter.nft").exists()
+        assert "127.0.0.1" in host.path("/etc/gateway.toml").read_text()
+        mended = gateway.play()
+        assert mended.status == 0, mended.output
 
 
 WHEELS = "/srv/wheels"
@@ -333,6 +491,12 @@ def test_a_wheel_does_as_well_without_a_network(init: str, wheels: Path, tmp_pat
         works(gateway)
         again = gateway.play("--diff")
         assert (again.status, again.changed) == (0, ()), again.output
+        # as a run leaves it that was cut off while it installed the wheel
+        host.path("/opt/multihomed-gateway/wheel.sha1").unlink()
+        done = gateway.play()
+        assert done.status == 0, done.output
+        assert "gateway : Put it in the place of the old one" in done.changed, done.output
+        assert "gateway : Start sockd anew with the new code" in done.changed, done.output
         host.restart()
         assert eventually(lambda: look_up(gateway, "www.example") == TARGET_A, within=SOON, every=0.2)
         works(gateway)

@@ -142,10 +142,33 @@ def named(play: Any, part: str) -> list[str]:
 
 def test_what_may_be_refused_is_asked_before_anything_is_touched() -> None:
     (site,), (image,) = load(ANSIBLE / "site.yml"), load(ANSIBLE / "image.yml")
-    assert named(site, "pre_tasks") == ["gateway:preflight", "hardening:preflight", "resolver", "gateway:check"]
+    assert named(site, "pre_tasks") == [
+        "gateway:preflight",
+        "hardening:preflight",
+        "resolver",
+        "gateway:install",
+        "gateway:check",
+    ]
     assert (named(site, "roles"), named(site, "post_tasks")) == (["hardening", "gateway"], ["resolver:host"])
     assert named(image, "roles") == ["hardening", "resolver", "gateway"]
     assert {"hardening", "resolver", "gateway"} <= set(role_names())
+
+
+def test_parts_of_roles_have_their_variables_looked_at_before_they_begin() -> None:
+    (site,) = load(ANSIBLE / "site.yml")
+    parts = [name.split(":") for where in ("pre_tasks", "post_tasks") for name in named(site, where)]
+    wanted = [(role, part[0]) for role, *part in parts if part and role != "hardening"]
+    assert len(wanted) == 4
+    for role, part in wanted:
+        specification = load(ANSIBLE / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+        assert specification[part]["options"] == specification["main"]["options"]
+
+
+def test_new_files_are_looked_for_before_those_of_old_runs_are_loaded() -> None:
+    names = [task.get("ansible.builtin.import_tasks") for task in load(ANSIBLE / "roles/gateway/tasks/main.yml")]
+    assert names.index("files.yml") < names.index("boot.yml") < names.index("renew.yml")
+    (look,) = [task for task in load(ANSIBLE / "roles/gateway/tasks/boot.yml") if task.get("notify") == "Reload sockd"]
+    assert "gateway_loaded_files" in str(look["ansible.builtin.command"])
 
 
 def test_the_example_is_a_configuration_that_is_taken() -> None:

@@ -131,13 +131,31 @@ class TestTheHostItself:
         assert "/usr/sbin/sockctl reload" in hook
         (tmp_path / "hook").write_text(hook.replace("/usr/sbin/sockctl", "false"))
 
-        def renewed(servers: str) -> str:
-            program = f"set -eu; . {tmp_path}/hook; {servers}; make_resolv_conf"
+        def heard(given: str, then: str = "make_resolv_conf") -> list[str]:
+            program = f"set -eu; {given}; . {tmp_path}/hook; {then}"
             subprocess.run(["sh", "-c", program], check=True)
-            return kept.read_text()
+            return [line.removeprefix("nameserver ") for line in kept.read_text().splitlines()]
 
+        one, two = ["192.0.2.1", "192.0.2.2"], ["198.51.100.1"]
+        assert heard(f"interface=wan1 new_domain_name_servers='{' '.join(one)}'") == one
+        # the other family of that card, and another card
+        assert heard("interface=wan1 new_dhcp6_name_servers=2001:db8::53") == [*one, "2001:db8::53"]
+        assert heard("interface=wan2 new_domain_name_servers='198.51.100.1 192.0.2.1'") == [
+            *one,
+            "2001:db8::53",
+            *two,
+        ]
+        assert heard("interface=wan1 new_routers=192.0.2.1") == [*one, "2001:db8::53", *two]
+        # a lease that ends takes its servers along; the last one leaves them
+        assert heard("interface=wan1 reason=EXPIRE", ":") == ["2001:db8::53", *two, "192.0.2.1"]
+        assert heard("interface=wan2 reason=RELEASE", ":") == ["2001:db8::53"]
+        assert heard("interface=wan1 reason=EXPIRE6", ":") == ["2001:db8::53"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["hook", "kept"]
+
+    @pytest.mark.parametrize("no", [False, "false", "no"])
+    def test_a_text_that_means_no_is_no(self, no: object) -> None:
+        assert settings(resolver_host=no).resolver.addresses == ()
         assert (
-            renewed("new_domain_name_servers='192.0.2.1 192.0.2.2'") == "nameserver 192.0.2.1\nnameserver 192.0.2.2\n"
+            settings(resolver_zones=[{"name": ".", "servers": ["192.0.2.53"], "stale": no}]).resolver.zone[0].stale
+            is False
         )
-        assert renewed("new_dhcp6_name_servers=2001:db8::53") == "nameserver 2001:db8::53\n"
-        assert renewed("new_routers=192.0.2.1") == "nameserver 2001:db8::53\n"

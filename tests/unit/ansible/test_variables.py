@@ -57,6 +57,21 @@ def test_the_manual_names_every_variable(role: str) -> None:
     assert {name for name in entries if name.startswith(f"{role}_")} == set(defaults(role))
 
 
+@pytest.mark.parametrize("role", ["gateway", "resolver"])
+def test_yes_and_no_may_be_texts_as_the_command_line_gives_them(role: str) -> None:
+    switches = [name for name, option in options(role).items() if option["type"] == "bool"]
+    words = re.compile(rf"\b({'|'.join(switches)})\b(?! \| bool)(?!:)")
+    folder = TREE / "roles" / role
+    paths = [*task_files(role), *folder.glob("templates/*"), *folder.glob("vars/*")]
+    code = {
+        str(path.relative_to(TREE)): [
+            line for line in path.read_text().splitlines() if words.search(line) and not line.lstrip().startswith("#")
+        ]
+        for path in paths
+    }
+    assert {name: lines for name, lines in code.items() if lines} == {}
+
+
 def _modules(path: Path) -> list[str]:
     return [key for task in tasks(load(path)) for key in task if key not in KEYWORDS]
 
