@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from appliance.console import Shown, View, cards_of, changes, next_step, page, permits, plain, troubles, whole
-from appliance.page import LONGEST, pause, understood
+from appliance.page import LONGEST, pause, understood, writable
 from appliance.report import Report
 
 INSIDE = Shown("inside", "52:54:00:00:00:0a", "up", ("10.1.0.1/24", "fd00:1::1/64"))
@@ -75,6 +75,31 @@ def test_troubles_are_all_shown() -> None:
         "the card inside has no link",
     )
     assert sum(line.startswith("TROUBLE: ") for line in page(view, 79, 24)) == 4
+
+
+def test_a_root_that_was_left_writable_and_a_new_kernel_are_troubles() -> None:
+    assert troubles(replace(WELL, writable=True, restart=True)) == (
+        "/ can be written to, and no package is being changed: appliance-root ro, or a restart, ends it",
+        "restart to run the new kernel",
+    )
+
+
+STATE = "29 21 253:4 / /state rw,noatime shared:2 - ext4 /dev/vda4 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("mountinfo", "is_writable"),
+    [
+        ("21 1 253:3 / / ro,noatime shared:1 - ext4 /dev/vda3 ro\n" + STATE, False),
+        ("21 1 253:3 / / rw,noatime shared:1 - ext4 /dev/vda3 rw\n" + STATE, True),
+        ("21 1 253:3 / / ro,noatime - ext4 /dev/vda3 rw\n" + STATE, False),
+        ("21 1 253:3 / / rw,noatime shared:1 - ext4 /dev/vda3 rw\n", False),
+        ("", False),
+    ],
+    ids=["read-only", "writable", "read-only for us", "no appliance", "nothing"],
+)
+def test_a_writable_root_is_seen(mountinfo: str, is_writable: bool) -> None:
+    assert writable(mountinfo) is is_writable
 
 
 def test_the_page_fits_a_small_screen_and_keeps_what_is_to_be_done() -> None:
@@ -148,6 +173,7 @@ def test_lines_that_permit_are_counted() -> None:
 def test_an_answer_of_sockctl_is_an_object_or_the_reason() -> None:
     assert understood('{"troubles": []}\n') == ({"troubles": []}, "")
     assert understood("first\nsockctl status: nobody answers\n\n") == (None, "sockctl status: nobody answers")
+    assert understood("[" * 100_000)[0] is None
     assert understood("") == (None, "it does not answer")
 
 

@@ -1,5 +1,6 @@
 """The files of the network by a seed, and which card is which."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from appliance.cards import Nic
 from appliance.seed import Seed, parse
 
 ETH0, ETH1, ETH2 = Nic("eth0", "52:54:00:00:00:0a", 2), Nic("eth1", "52:54:00:00:00:0b", 3), Nic("eth2", "02::", 4)
+
+FILES = Path(network.__file__).parents[4]
 
 
 def seed(outside: str, more: str = "") -> Seed:
@@ -28,9 +31,19 @@ def test_addresses_are_written_for_ifupdown() -> None:
         "iface inside inet static\n"
         "    address 10.1.0.1/24\n"
         "    pre-up sysctl -q -e -w net.ipv6.conf.inside.accept_ra=0\n"
+        "    up ip -4 route replace 10.1.0.0/24 dev inside src 10.1.0.1 table 108\n"
+        "    up ip -4 rule show to 10.1.0.0/24 pref 100 | grep -q . || "
+        "ip -4 rule add to 10.1.0.0/24 lookup 108 pref 100\n"
+        "    down ip -4 rule del to 10.1.0.0/24 lookup 108 pref 100 || true\n"
+        "    down ip -4 route del 10.1.0.0/24 dev inside table 108 || true\n"
         "iface inside inet6 static\n"
         "    address fd00:1::1/64\n"
         "    dad-attempts 0\n"
+        "    up ip -6 route replace fd00:1::/64 dev inside table 108\n"
+        "    up ip -6 rule show to fd00:1::/64 pref 100 | grep -q . || "
+        "ip -6 rule add to fd00:1::/64 lookup 108 pref 100\n"
+        "    down ip -6 rule del to fd00:1::/64 lookup 108 pref 100 || true\n"
+        "    down ip -6 route del fd00:1::/64 dev inside table 108 || true\n"
         "\n"
         "auto outside\n"
         "iface outside inet static\n"
@@ -46,7 +59,7 @@ def test_addresses_are_written_for_ifupdown() -> None:
 
 def test_a_gateway_is_written_once_for_several_addresses() -> None:
     text = network.interfaces(seed('addresses = ["192.0.2.10/24", "192.0.2.11/24"]\ngateways = ["192.0.2.1"]'))
-    assert text.count("route replace") == 1
+    assert text.count("route replace default") == 1
     assert text.count("iface outside inet static") == 2
 
 
@@ -62,6 +75,46 @@ def test_a_second_uplink_comes_after_the_first() -> None:
     text = network.interfaces(seed('addresses = ["192.0.2.10/24"]\n' + more + 'gateways = ["198.51.100.1"]'))
     assert "via 192.0.2.1 dev outside metric 100\n" in text
     assert "via 198.51.100.1 dev outside2 metric 200\n" in text
+
+
+def test_leases_of_two_uplinks_have_the_metrics_of_written_routes() -> None:
+    text = network.interfaces(seed('dhcp = true\n[outside2]\ncard = "eth2"\ndhcp = true'))
+    for name, metric in (("outside", 100), ("outside2", 200)):
+        line = next(line for line in text.splitlines() if "up dhclient" in line and line.endswith(f" {name}"))
+        assert f"-e IF_METRIC={metric} " in line
+
+
+def test_an_inside_network_is_kept_once_for_several_addresses_and_not_on_every_link() -> None:
+    text = network.interfaces(
+        parse(
+            '[inside]\ncard = "eth0"\naddresses = ["10.1.0.1/24", "10.1.0.2/24", "fe80::1/64"]\n'
+            '[outside]\ncard = "eth1"\ndhcp = true\n',
+            "seed.toml",
+        )
+    )
+    assert text.count(" rule add ") == 1
+
+
+def test_a_lease_gives_no_routes_and_no_names_of_its_own_choice() -> None:
+    hook = FILES / "etc/dhcp/dhclient-enter-hooks.d/appliance-lease"
+    hostile = {
+        "new_rfc3442_classless_static_routes": "25 10 1 0 0 192 0 2 66",
+        "new_static_routes": "10.1.0.0 192.0.2.66",
+        "new_interface_mtu": "577",
+        "new_ntp_servers": "192.0.2.66",
+        "new_host_name": "pwned",
+        "new_domain_name": "evil.example",
+        "new_domain_search": "evil.example",
+    }
+    honest = {"new_ip_address": "192.0.2.10", "new_routers": "192.0.2.1", "new_domain_name_servers": "192.0.2.53"}
+    done = subprocess.run(
+        ["sh", "-euc", '. "$1"; set', "sh", str(hook)],
+        env={**hostile, **honest},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {line.partition("=")[0] for line in done.stdout.splitlines() if line.startswith("new_")} == set(honest)
 
 
 def test_name_servers_are_written_one_a_line() -> None:

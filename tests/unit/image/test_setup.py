@@ -1,17 +1,20 @@
 """What a seed makes of the appliance, how it is written, where it comes from; and how a partition grows."""
 
+import grp
 import os
+import pwd
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
-from appliance import report, sources
+from appliance import report, setup, sources
 from appliance.cards import Nic
 from appliance.files import File, put
 from appliance.grow import Place, gain, locate
 from appliance.report import Report
 from appliance.seed import SeedError, parse
-from appliance.setup import Kept, gateway_files, pinned, read_kept, system_files
+from appliance.setup import Kept, awaited, gateway_files, names_second, pinned, read_kept, system_files, with_uplinks
 from appliance.sources import Source, by_kernel, read_folder
 
 SEED = """\
@@ -47,8 +50,9 @@ def test_a_seed_is_these_files() -> None:
 
 def test_without_name_servers_those_of_the_lease_count() -> None:
     seed = parse(SEED.replace('dns = ["203.0.113.53"]\n', ""), "seed.toml")
-    paths = {file.path for file in system_files(seed, pinned(seed, NICS), (1000, 1000))}
-    assert not {"/etc/resolv.conf", "/etc/dhcp/dhclient-enter-hooks.d/appliance"} & paths
+    written = {file.path: file for file in system_files(seed, pinned(seed, NICS), (1000, 1000))}
+    assert "/etc/dhcp/dhclient-enter-hooks.d/appliance" not in written
+    assert "nameserver" not in written["/etc/resolv.conf"].text, "those of the seed before"
 
 
 def test_cards_that_are_not_there_are_all_named() -> None:
@@ -85,7 +89,9 @@ def test_what_is_kept_is_read_again() -> None:
     assert read_kept(kept.text()) == kept
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "x"}', '{"digest": 1, "source": "", "cards": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 100_000, "[]", '{"digest": "x"}', '{"digest": 1, "source": "", "cards": 3}']
+)
 def test_what_can_not_be_read_is_nothing_kept(text: str) -> None:
     assert read_kept(text) == Kept()
 
@@ -191,3 +197,179 @@ def test_a_partition_is_found_on_its_disk(tmp_path: Path) -> None:
     assert not third.last
     (tmp_path / "vda").symlink_to(disk)
     assert locate("vda", tmp_path) is None
+
+
+IMAGE = '[internal]\ninterface = "inside"\n\n[external]\ninterface = ["outside"]\n\n[files]\naccess = "sockd.conf"\n'
+
+
+def test_a_second_uplink_is_named_in_the_settings_of_the_image_and_taken_out_again() -> None:
+    both = with_uplinks(IMAGE, second=True)
+    assert both == IMAGE.replace('["outside"]', '["outside", "outside2"]')
+    assert with_uplinks(both, second=False) == IMAGE
+    assert with_uplinks(IMAGE, second=False) == IMAGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[external]\ninterface = ["outside", "vpn0"]\n',
+        '[external]\ninterface = ["outside"]  # mine\n',
+        '[internal]\ninterface = ["outside"]\n',
+    ],
+)
+def test_a_line_that_the_administrator_wrote_is_left_alone(text: str) -> None:
+    assert with_uplinks(text, second=True) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (IMAGE, False),
+        (with_uplinks(IMAGE, second=True), True),
+        ('external.interface = "outside2"', True),
+        ("[external", False),
+        ("a = " + "[" * 9000, False),
+        ("", False),
+    ],
+    ids=["the image", "both", "alone", "no TOML", "a pit of lists", "empty"],
+)
+def test_whether_the_settings_name_the_second_uplink_is_known(text: str, named: bool) -> None:
+    assert names_second(text) is named
+
+
+def test_a_slow_disk_is_waited_for() -> None:
+    source = Source("/dev/vdb", {})
+    looks = iter((None, None, source))
+    assert awaited(lambda: next(looks), 60.0, pause=0.0) is source
+    assert awaited(lambda: None, 0.0) is None
+
+
+def test_two_disks_with_the_label_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"-c": "/dev/vdb\n/dev/vdc", "-L": "/dev/vdb"}
+    monkeypatch.setattr(sources, "found", lambda *command: answers[command[1]])
+    with pytest.raises(SeedError, match="/dev/vdb and /dev/vdc all have the label SEED"):
+        sources.by_disk(tmp_path)
+
+
+class Machine:
+    """Stands in for what the setup does to a machine; what was run is kept, and some of it fails."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, source: Source | None, *bad: str) -> None:
+        self.folder, self.source, self.bad = folder, source, bad
+        self.commands: list[tuple[str, ...]] = []
+        self.inputs: list[str] = []
+        self.hostname = ""
+        monkeypatch.setattr(setup, "run", self.run)
+        monkeypatch.setattr(setup, "found", self.run)
+        monkeypatch.setattr(setup, "find", self.find)
+        monkeypatch.setattr(setup, "put", lambda file: put(File(file.path, file.text, file.mode, OURS), folder))
+        monkeypatch.setattr(setup, "write", lambda made: report.write(made, folder / "run"))
+        monkeypatch.setattr(setup, "FOLDER", folder / "run")
+        monkeypatch.setattr(setup, "GATEWAY", folder / "etc/gateway.toml")
+        monkeypatch.setattr(setup, "SSH_FROM", str(folder / "etc/ssh-from.nft"))
+        monkeypatch.setattr(setup, "AUTHORIZED_KEYS", str(folder / "authorized_keys"))
+        monkeypatch.setattr(setup, "DHCLIENT_HOOK", str(folder / "hook"))
+        monkeypatch.setattr(setup, "KEPT", str(folder / "kept"))
+        monkeypatch.setattr(setup, "PATIENCE", 0.0)
+        monkeypatch.setattr(setup, "make_host_keys", lambda: None)
+        monkeypatch.setattr(setup, "check_gateway", lambda _: None)
+        monkeypatch.setattr(setup, "LINKS", str(folder / "links"))
+        monkeypatch.setattr(setup, "HOSTNAME", str(folder / "hostname"))
+        monkeypatch.setattr("appliance.cards.present", lambda _: NICS)
+        monkeypatch.setattr("pwd.getpwnam", lambda _: pwd.getpwuid(OURS[0]))
+        monkeypatch.setattr("grp.getgrnam", lambda _: grp.getgrgid(OURS[1]))
+        monkeypatch.setattr("socket.sethostname", self.name)
+
+    def run(self, *command: str, text: str = "") -> str:
+        self.commands.append(command)
+        self.inputs.append(text)
+        if command[0] in self.bad:
+            raise RuntimeError(f"{command[0]} is no good")
+        return ""
+
+    def find(self) -> Source | None:
+        return self.source
+
+    def name(self, name: str) -> None:
+        self.hostname = name
+
+
+def test_ssh_is_limited_first_and_whatever_else_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pit = Source("/dev/vdb", {"seed.toml": "a = " + "[" * 9000})
+    machine = Machine(tmp_path, monkeypatch, pit, "udevadm", "ip")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ssh-from.nft").write_text("")
+    (tmp_path / "hostname").write_text("gw1\n")
+    (tmp_path / "kept").write_bytes(Kept("abc", "/dev/vdb\xff", {"inside": "02:0a"}).text().encode("latin-1"))
+    assert setup.main() == 1
+    assert machine.commands[0] == ("nft", "-f", str(tmp_path / "etc/ssh-from.nft"))
+    assert report.read(tmp_path / "run").problems == (
+        "RuntimeError: udevadm is no good",
+        "seed.toml: lists or tables are nested too deeply",
+        "RuntimeError: ip is no good",
+    )
+    assert machine.hostname == "gw1", "the step after the cards is taken too"
+
+
+def test_bytes_that_are_no_text_are_nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(tmp_path, monkeypatch, None)
+    (tmp_path / "kept").write_bytes(b"\xff\xfe")
+    assert setup.main() == 0
+    assert report.read(tmp_path / "run") == Report("", {}, ())
+
+
+def test_the_settings_of_cards_are_loaded_again_when_the_cards_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, None)
+    setup.name_cards({"inside": "02:0a"}, NICS)
+    assert machine.commands[-1][:2] == ("sysctl", "--system")
+
+
+def test_another_seed_takes_away_what_the_one_before_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, monkeypatch, None)
+    (tmp_path / "authorized_keys").write_text("a key\n")
+    setup.carry_out(Source("/dev/vdb", {"seed.toml": SEED}), NICS)
+    assert not (tmp_path / "authorized_keys").exists()
+    place = machine.commands.index(("chpasswd", "--encrypted"))
+    assert machine.inputs[place] == "admin:*\n"
+
+
+def test_a_second_uplink_that_sockd_does_not_know_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(tmp_path, monkeypatch, None)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/gateway.toml").write_text(IMAGE)
+    assert setup.unused({"outside": "02:0b"}) == ()
+    assert setup.unused({"outside2": "02:0c"})[0].startswith("outside2 is not used until [external] interface of ")
+    assert setup.changed_settings(False) == ()
+    assert names_second(setup.changed_settings(True)[0].text)
+
+
+FILES = Path(setup.__file__).parents[4]
+
+
+def test_a_folder_whose_overlay_fails_is_kept_in_memory_and_told(tmp_path: Path) -> None:
+    script = (FILES / "etc/initramfs-tools/scripts/local-bottom/appliance").read_text()
+    functions, end, _ = script.partition("\nmkdir -p $REPORT\n")
+    assert end
+    fake = """
+        REPORT=$1/report state=$1/state root=$1/root
+        mkdir -p $REPORT $state
+        say() { :; }
+        mount() { echo "$*" >>"${REPORT%/report}/mounts"; case $* in *upperdir=$state/*) return 1 ;; esac; }
+        cover etc 0755
+    """
+    subprocess.run(
+        ["sh", "-c", functions + fake, "start", str(tmp_path)],
+        check=True,
+        env={"PATH": os.environ["PATH"], "rootmnt": "/nowhere"},
+    )
+    mounts = (tmp_path / "mounts").read_text().splitlines()
+    assert mounts[1].startswith("-t tmpfs ")
+    assert f"upperdir={tmp_path}/report/etc/upper" in mounts[2]
+    assert (tmp_path / "report/volatile").read_text() == "/state/etc is no good, so /etc is as the image has it\n"
+
+
+def test_apt_closes_the_root_after_a_dpkg_that_failed() -> None:
+    text = (FILES / "etc/apt/apt.conf.d/20appliance-root").read_text()
+    assert 'DPkg::Post-Invoke {"/usr/sbin/appliance-root ro || true";};' in text.splitlines()

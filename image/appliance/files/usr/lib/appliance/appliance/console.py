@@ -45,6 +45,9 @@ class View:
     rules: int | None = None
     report: Report = field(default_factory=Report)
     volatile: str = ""
+    writable: bool = False
+    """/ was left writable."""
+    restart: bool = False
 
 
 def plain(text: str | bytes) -> str:
@@ -99,6 +102,10 @@ def troubles(view: View) -> tuple[str, ...]:
     for card in view.cards:
         if card.name in (view.report.cards or {}) and card.link != "up":
             found.append(f"the card {card.name} has no link" if card.link == "no link" else f"{card.name} is down")
+    if view.writable:
+        found.append("/ can be written to, and no package is being changed: appliance-root ro, or a restart, ends it")
+    if view.restart:
+        found.append("restart to run the new kernel")
     return tuple(found)
 
 

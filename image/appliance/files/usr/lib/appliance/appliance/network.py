@@ -6,7 +6,7 @@ Pure: texts only. Who writes them, and when they are read, is no matter here.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from appliance.seed import INSIDE, Address, Card, Network, Seed
+from appliance.seed import INSIDE, Address, Card, Interface, Network, Seed
 
 WRITTEN: Final = (
     "# Written by appliance-setup from the seed, once for each seed; changes stay until there is another one."
@@ -15,6 +15,10 @@ WRITTEN: Final = (
 
 METRICS: Final = {"outside": 100, "outside2": 200}
 """The host itself leaves by the first uplink; sockd finds the gateway of the other one in its default route."""
+
+OWN_TABLE: Final = 108
+OWN_PRIORITY: Final = 100
+"""Of the rules for the inside networks: before those of sockd, from 20000 on, and before the table main."""
 
 
 def interfaces(seed: Seed) -> str:
@@ -32,7 +36,7 @@ def _by_dhcp(name: str) -> Iterator[str]:
     files = f"-pf /run/dhclient.{name}.pid -lf /var/lib/dhcp/dhclient.{name}.leases"
     yield f"iface {name} inet manual"
     yield f"    pre-up ip link set dev {name} up"
-    yield f"    up dhclient -4 -nw {files} {name}"
+    yield f"    up dhclient -4 -nw -e IF_METRIC={METRICS[name]} {files} {name}"
     yield f"    down dhclient -4 -r {files} {name}"
     yield f"    post-down ip link set dev {name} down"
     yield f"iface {name} inet6 auto"
@@ -59,6 +63,24 @@ def _by_hand(card: Card) -> Iterator[str]:
         if version not in seen:
             yield from (f"    up {_route(card, gateway)}" for gateway in card.gateways if gateway.version == version)
         seen.add(version)
+        if card.name == INSIDE and not any(address.network == other.network for other in card.addresses[:number]):
+            yield from _kept_inside(address)
+
+
+def _kept_inside(address: Interface) -> Iterator[str]:
+    """An inside network stays inside, whatever a DHCP server or a router of the outside says of it.
+
+    Their routes go into the table main, and a longer prefix wins there; a rule before it does not ask how long.
+    """
+    network, ip = address.network, f"ip -{address.version}"
+    if network.is_link_local:
+        return
+    source = f" src {address.ip}" if address.version == 4 else ""  # IPv6 takes none that is still tentative
+    rule = f"to {network} lookup {OWN_TABLE} pref {OWN_PRIORITY}"
+    yield f"    up {ip} route replace {network} dev {INSIDE}{source} table {OWN_TABLE}"
+    yield f"    up {ip} rule show to {network} pref {OWN_PRIORITY} | grep -q . || {ip} rule add {rule}"
+    yield f"    down {ip} rule del {rule} || true"
+    yield f"    down {ip} route del {network} dev {INSIDE} table {OWN_TABLE} || true"
 
 
 def _route(card: Card, gateway: Address) -> str:

@@ -41,6 +41,10 @@ REDRAW: Final = 60.0
 SIZE: Final = (80, 24)
 """Of a serial line, which does not tell."""
 SETTINGS: Final = Path("/etc/gateway.toml")
+PACKAGERS: Final = frozenset({"dpkg", "apt", "apt-get", "aptitude", "unattended-upgr"})
+"""While one of them runs / may be writable; the kernel keeps 15 characters of a name."""
+RESTART: Final = Path("/run/reboot-required")
+"""Debian's kernel packages leave it here."""
 NO_ANSWER: Final = "it does not answer"
 
 
@@ -91,7 +95,7 @@ def understood(answer: str) -> tuple[Status | None, str]:
         status = json.loads(answer)
         if isinstance(status, dict):
             return status, ""
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return None, next((line for line in reversed(answer.splitlines()) if line.strip()), NO_ANSWER)
 
@@ -101,7 +105,7 @@ def look(sockd: Sockd, version: str) -> View:
     status, why = sockd.ask()
     volatile = ""
     with contextlib.suppress(OSError):
-        volatile = report.VOLATILE.read_text().strip()
+        volatile = "; ".join(report.VOLATILE.read_text(errors="replace").splitlines())
     return View(
         host=socket.gethostname(),
         version=version,
@@ -112,6 +116,8 @@ def look(sockd: Sockd, version: str) -> View:
         rules=_rules(),
         report=report.read(),
         volatile=volatile,
+        writable=_left_writable(),
+        restart=RESTART.exists(),
     )
 
 
@@ -136,8 +142,33 @@ def _rules() -> int | None:
     try:
         files = tomllib.loads(SETTINGS.read_text()).get("files", {})
         return permits((SETTINGS.parent / files.get("access", "sockd.conf")).read_text())
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None
+
+
+def writable(mountinfo: str) -> bool:
+    """Whether / of an appliance, which has /state, can be written to; by /proc/self/mountinfo, proc(5)."""
+    mounts = {}
+    for words in (line.split() for line in mountinfo.splitlines()):
+        if "-" in words[6:] and len(words) > words.index("-", 6) + 3:
+            mounts[words[4]] = (words[5], words[words.index("-", 6) + 3])
+    return "/state" in mounts and all("rw" in options.split(",") for options in mounts.get("/", ("",)))
+
+
+def _changing(proc: Path) -> bool:
+    """Whether packages are being changed now."""
+    for folder in proc.iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if (folder / "comm").read_text(errors="replace").strip() in PACKAGERS:
+                    return True
+    return False
+
+
+def _left_writable() -> bool:
+    with contextlib.suppress(OSError):
+        return writable(Path("/proc/self/mountinfo").read_text(errors="replace")) and not _changing(Path("/proc"))
+    return False
 
 
 def show() -> None:

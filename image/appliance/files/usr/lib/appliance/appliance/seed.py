@@ -34,7 +34,7 @@ KEY_TYPES: Final = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.IGNORECASE)
 _KERNEL_NAME = re.compile(r"[^\s/:]{1,15}")
 _CRYPTED = re.compile(r"\$(y|gy|7|6|5|2b)\$[./A-Za-z0-9$=,]+")
@@ -76,8 +76,10 @@ def parse(text: str, path: str) -> Seed:
     """A seed by the text of a file; ``path`` is how messages name it. Raises SeedError."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a date or a number that can not be is no TOMLDecodeError
         raise SeedError([_syntax(str(error), path, text)]) from None
+    except RecursionError:
+        raise SeedError([f"{path}: lists or tables are nested too deeply"]) from None
     return checked(raw, lambda table, key: _place(text, path, table, key))
 
 
@@ -89,6 +91,7 @@ def checked(raw: Mapping[str, object], where: Where) -> Seed:
     problems += [_missing(name, where) for name in ("inside", "outside") if name not in raw]
     if not problems:
         problems += _contradictions(cards, where)
+        problems += _own_servers(cast(tuple[Address, ...], top.get("dns", ())), cards, where)
     if problems:
         raise SeedError(problems)
     return Seed(
@@ -147,6 +150,16 @@ def _contradictions(cards: Sequence[Card], where: Where) -> list[str]:
                 if _overlap(one.network, another.network)
             ]
     return found
+
+
+def _own_servers(servers: Sequence[Address], cards: Sequence[Card], where: Where) -> list[str]:
+    """Names would be asked for in a ring: sockd asks the servers of resolv.conf."""
+    own = {address.ip for card in cards for address in card.addresses}
+    return [
+        f"{where('', 'dns')}: dns: {server} is this machine itself; write the name servers of the uplinks"
+        for server in servers
+        if server.is_loopback or server in own
+    ]
 
 
 def _overlap(one: Network, another: Network) -> bool:

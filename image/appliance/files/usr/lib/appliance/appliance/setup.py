@@ -11,14 +11,16 @@ import os
 import pwd
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from appliance import cards, network, sources
 from appliance.files import File, put
-from appliance.programs import ProgramFailed, run
+from appliance.programs import ProgramFailed, found, run
 from appliance.report import FOLDER, Report, write
 from appliance.seed import CARDS, Seed, SeedError
 from appliance.sources import GATEWAY_FILES, Source
@@ -27,7 +29,16 @@ KEPT: Final = "/var/lib/appliance/seed"
 SSH_FROM: Final = "/etc/appliance/ssh-from.nft"
 DHCLIENT_HOOK: Final = "/etc/dhcp/dhclient-enter-hooks.d/appliance"
 NET: Final = Path("/sys/class/net")
+HOSTNAME: Final = "/etc/hostname"
+LINKS: Final = "/etc/systemd/network"
+GATEWAY: Final = Path("/etc/gateway.toml")
+AUTHORIZED_KEYS: Final = "/home/admin/.ssh/authorized_keys"
 ADMIN: Final = "admin"
+NO_PASSWORD: Final = "*"
+"""What no password fits; the keys of sshd(8) still do."""
+SECOND: Final = "outside2"
+PATIENCE: Final = 5.0
+"""Seconds that a slow disk has to come, while there never was a seed."""
 GROUP: Final = "sockd"
 HOST_KEYS: Final = ("rsa", "ecdsa", "ed25519")
 """What ssh-keygen -A makes, as Debian has it."""
@@ -48,7 +59,7 @@ class Kept:
 
 def read_kept(text: str) -> Kept:
     """Of ``Kept.text``; what can not be read counts as nothing kept, and the seed is carried out again."""
-    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raw = json.loads(text)
         return Kept(str(raw["digest"]), str(raw["source"]), {str(name): str(mac) for name, mac in raw["cards"].items()})
     return Kept()
@@ -75,20 +86,18 @@ def pinned(seed: Seed, nics: Sequence[cards.Nic]) -> Mapping[str, str]:
 def system_files(seed: Seed, pins: Mapping[str, str], admin: tuple[int, int]) -> tuple[File, ...]:
     """The files of the system by a seed; ``admin`` are the numbers of that user and its group."""
     files = [
-        File("/etc/hostname", f"{seed.hostname}\n"),
+        File(HOSTNAME, f"{seed.hostname}\n"),
         File("/etc/hosts", network.hosts(seed)),
         File("/etc/network/interfaces", network.interfaces(seed)),
         File(SSH_FROM, network.ssh_from(seed.ssh_from)),
-        *(File(f"/etc/systemd/network/10-{name}.link", network.link(name, mac)) for name, mac in pins.items()),
+        *(File(f"{LINKS}/10-{name}.link", network.link(name, mac)) for name, mac in pins.items()),
+        File("/etc/resolv.conf", network.resolv_conf(seed.dns)),  # without any: a lease may write its own
     ]
     if seed.dns:
-        files += [
-            File("/etc/resolv.conf", network.resolv_conf(seed.dns)),
-            File(DHCLIENT_HOOK, network.dhclient_hook()),
-        ]
+        files.append(File(DHCLIENT_HOOK, network.dhclient_hook()))
     if seed.admin_keys:
         keys = "".join(f"{key}\n" for key in seed.admin_keys)
-        files.append(File(f"/home/{ADMIN}/.ssh/authorized_keys", keys, 0o600, admin, 0o700))
+        files.append(File(AUTHORIZED_KEYS, keys, 0o600, admin, 0o700))
     return tuple(files)
 
 
@@ -100,6 +109,28 @@ def gateway_files(source: Source, group: int) -> tuple[File, ...]:
         for name in GATEWAY_FILES
         if name in source.files
     )
+
+
+def with_uplinks(text: str, second: bool) -> str:
+    """gateway.toml with the uplinks of a seed, where its line of them is still that of the image, or ours."""
+    ours = {False: 'interface = ["outside"]', True: f'interface = ["outside", "{SECOND}"]'}
+    lines = text.split("\n")
+    table = ""
+    for number, line in enumerate(lines):
+        if line.startswith("["):
+            table = line.strip()
+        elif table == "[external]" and line in ours.values():
+            lines[number] = ours[second]
+    return "\n".join(lines)
+
+
+def names_second(text: str) -> bool:
+    """Whether such settings of sockd name outside2; what can not be read does not."""
+    try:
+        interface = tomllib.loads(text)["external"]["interface"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return False
+    return interface == SECOND or (isinstance(interface, list) and SECOND in interface)
 
 
 # From here on everything touches the machine.
@@ -129,19 +160,39 @@ def carry_out(source: Source, nics: Sequence[cards.Nic]) -> Kept:
     pins = pinned(seed, nics)
     admin = pwd.getpwnam(ADMIN)
     brought = gateway_files(source, grp.getgrnam(GROUP).gr_gid)
+    if GATEWAY.name not in source.files:
+        brought += changed_settings(SECOND in pins)
     check_gateway(brought)
     for file in (*system_files(seed, pins, (admin.pw_uid, admin.pw_gid)), *brought):
         put(file)
     if not seed.dns:
         Path(DHCLIENT_HOOK).unlink(missing_ok=True)
     for name in set(CARDS) - set(pins):
-        Path(f"/etc/systemd/network/10-{name}.link").unlink(missing_ok=True)
-    if seed.admin_password:
-        run("chpasswd", "--encrypted", text=f"{ADMIN}:{seed.admin_password}\n")
+        Path(f"{LINKS}/10-{name}.link").unlink(missing_ok=True)
+    if not seed.admin_keys:
+        Path(AUTHORIZED_KEYS).unlink(missing_ok=True)
+    run("chpasswd", "--encrypted", text=f"{ADMIN}:{seed.admin_password or NO_PASSWORD}\n")
     os.sync()
     kept = Kept(source.digest(), source.name, pins)
     put(File(KEPT, kept.text()))
     return kept
+
+
+def changed_settings(second: bool) -> tuple[File, ...]:
+    """The settings of sockd that are there, if they must name other uplinks now."""
+    try:
+        before = GATEWAY.read_text()
+    except (OSError, ValueError):
+        return ()
+    after = with_uplinks(before, second)
+    return (File(str(GATEWAY), after),) if after != before else ()
+
+
+def unused(pins: Mapping[str, str]) -> tuple[str, ...]:
+    """A line for a second uplink that sockd does not know of."""
+    if SECOND not in pins or (GATEWAY.exists() and names_second(GATEWAY.read_text(errors="replace"))):
+        return ()
+    return (f"{SECOND} is not used until [external] interface of {GATEWAY} names it",)
 
 
 def make_host_keys(folder: Path = Path("/etc/ssh")) -> None:
@@ -167,41 +218,75 @@ def _is_full(path: Path) -> bool:
 
 def name_cards(pins: Mapping[str, str], nics: Sequence[cards.Nic]) -> None:
     """Rename those that have not their names. Raises ProgramFailed."""
-    for old, new in cards.renames(pins, nics):
+    steps = cards.renames(pins, nics)
+    for old, new in steps:
         run("ip", "link", "set", "dev", old, "down")
         run("ip", "link", "set", "dev", old, "name", new)
+    if steps:  # some settings are for a card of that name, and were loaded when there was none
+        found("sysctl", "--system", "--quiet", "--ignore")
+
+
+def awaited(look: Callable[[], Source | None], seconds: float, pause: float = 0.5) -> Source | None:
+    """The first seed that is found within so many seconds, and at least one look. Raises what ``look`` does."""
+    until = time.monotonic() + seconds
+    while not (source := look()) and time.monotonic() < until:
+        time.sleep(pause)
+    return source
+
+
+def find() -> Source | None:
+    """The seed that is there now, of a disk before that of the kernel's arguments. Raises SeedError."""
+    return sources.by_disk(FOLDER / "seed") or sources.by_kernel(Path("/proc/cmdline").read_text(errors="replace"))
+
+
+def limit_ssh() -> None:
+    """Load what ``ssh-from`` of the last seed said. Raises ProgramFailed."""
+    if Path(SSH_FROM).exists():
+        run("nft", "-f", SSH_FROM)
 
 
 def main() -> int:
-    """0, or 1 when there is something that the administrator must mend; standard output says what."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    """0, or 1 when there is something that the administrator must mend; standard output says what.
+
+    Each step is taken whatever became of those before it; who may come by ssh is the first.
+    """
     problems: list[str] = []
+    with _noting(problems):
+        limit_ssh()
+    with _noting(problems):
+        FOLDER.mkdir(parents=True, exist_ok=True)
     with _noting(problems):
         run("udevadm", "settle", "--timeout=30")
     with _noting(problems):
         make_host_keys()
     kept = Kept()
-    with contextlib.suppress(FileNotFoundError):
-        kept = read_kept(Path(KEPT).read_text())
-    nics = cards.present(NET)
+    with _noting(problems), contextlib.suppress(FileNotFoundError):
+        kept = read_kept(Path(KEPT).read_text(errors="replace"))
+    nics: tuple[cards.Nic, ...] = ()
     with _noting(problems):
-        source = sources.by_disk(FOLDER / "seed") or sources.by_kernel(Path("/proc/cmdline").read_text())
+        nics = cards.present(NET)
+    with _noting(problems):
+        source = awaited(find, 0.0 if kept.digest else PATIENCE)
         if source and source.digest() != kept.digest:
             kept = carry_out(source, nics)
             print(f"appliance-setup: the seed of {source.name} is carried out", flush=True)
+            limit_ssh()
     pins = kept.cards or {}
     with _noting(problems):
         name_cards(pins, nics)
+    with _noting(problems):
         if kept.digest:
-            socket.sethostname(Path("/etc/hostname").read_text().strip())
-            run("nft", "-f", SSH_FROM)
+            socket.sethostname(Path(HOSTNAME).read_text(errors="replace").strip())
+    with _noting(problems):
+        problems += unused(pins)
     report = Report(kept.source, pins, (*problems, *cards.lacking(pins, nics)))
-    write(report)
-    for line in report.problems:
+    with _noting(problems):
+        write(report)
+    for line in (*problems, *cards.lacking(pins, nics)):
         print(f"appliance-setup: {line}", flush=True)
     if not kept.digest and not problems:
         print("appliance-setup: there is no seed yet, so no card is up; appliance(7) says what a seed is", flush=True)
-    return 1 if report.problems else 0
+    return 1 if problems or report.problems else 0
 
 
 @contextlib.contextmanager
@@ -211,5 +296,7 @@ def _noting(problems: list[str]) -> Iterator[None]:
         yield
     except SeedError as error:
         problems += error.problems
-    except (ProgramFailed, OSError, LookupError) as error:
+    except (ProgramFailed, OSError) as error:
         problems.append(str(error))
+    except Exception as error:  # whatever it is, the steps after it must be taken
+        problems.append(f"{type(error).__name__}: {error}")

@@ -53,10 +53,16 @@ def by_kernel(cmdline: str) -> Source | None:
 
 
 def by_disk(folder: Path) -> Source | None:
-    """The seed on the disk with the label, mounted at ``folder`` meanwhile. Raises SeedError if it can not be read."""
-    device = found("blkid", "-L", LABEL)
-    if not device:
+    """The seed on the disk with the label, mounted at ``folder`` meanwhile.
+
+    Raises SeedError if it can not be read, and if there are several.
+    """
+    devices = labelled()
+    if not devices:
         return None
+    if len(devices) > 1:
+        raise seed.SeedError([f"{' and '.join(devices)} all have the label {LABEL}: leave one, and start again"])
+    device = devices[0]
     kind = found("blkid", "-o", "value", "-s", "TYPE", device)
     if kind not in KINDS:
         raise seed.SeedError(
@@ -71,6 +77,12 @@ def by_disk(folder: Path) -> Source | None:
         return Source(device, read_folder(folder))
     finally:
         run("umount", str(folder))
+
+
+def labelled() -> tuple[str, ...]:
+    """All devices with the label; the second question is for a drive of CDs, which the first may pass over."""
+    listed = found("blkid", "-c", "/dev/null", "-t", f"LABEL={LABEL}", "-o", "device").splitlines()
+    return tuple(sorted({*listed, *found("blkid", "-L", LABEL).splitlines()}))
 
 
 def read_folder(folder: Path) -> Mapping[str, str]:
