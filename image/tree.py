@@ -134,7 +134,8 @@ def clean(tree: Path) -> None:
         "etc/apt/apt.conf.d/10appliance-packages": _APT,
         "etc/hostname": "gateway\n",
         "etc/machine-id": "",
-        "etc/resolv.conf": "",
+        # resolv.conf(5): with no name server said it is this host; sockd wants it said.
+        "etc/resolv.conf": "nameserver 127.0.0.1\n",
         str(grub.MENU): grub.menu(),
     }
     if not (tree / "etc/hosts").exists():

@@ -13,6 +13,7 @@ import pytest
 
 from image import box
 from image.run import NAME, BuildError, need
+from tests.support.diskimage import content
 from tests.support.waiting import eventually
 from tests.vagrant.greeting import LASTING, SHOWS, TOP
 from tests.vagrant.ground import ROOT, Ground, end, ground, missing
@@ -28,7 +29,7 @@ UP, PROVISION, TYPED = 2400.0, 1200.0, 180.0
 
 @pytest.fixture(scope="module")
 def lab_box() -> Path:
-    """The box of libvirt, built if it is missing or older than what it is made of."""
+    """The box of libvirt, built if it is missing or was made of something else."""
     if reason := missing():
         pytest.skip(reason)
     try:
@@ -39,8 +40,11 @@ def lab_box() -> Path:
     BOXES.mkdir(parents=True, exist_ok=True)
     with open(BOXES / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be building it now
-        if not made.exists() or made.stat().st_mtime < changed():
+        note, wanted = BOXES / "made-of", content()
+        if not made.exists() or not note.exists() or note.read_text() != wanted:
+            note.unlink(missing_ok=True)
             box.build(BOXES)
+            note.write_text(wanted)
     return made
 
 
@@ -60,12 +64,6 @@ def lab(lab_box: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gro
             up(made, lab_box)
         yield made
         destroy(made)
-
-
-def changed() -> float:
-    """When a file that a box is made of was last written."""
-    parts = (path for top in ("image", "ansible", "gateway") for path in (ROOT / top).rglob("*"))
-    return max(path.stat().st_mtime for path in parts if path.is_file() and "__pycache__" not in path.parts)
 
 
 def up(made: Ground, lab_box: Path) -> None:

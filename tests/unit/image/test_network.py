@@ -122,6 +122,11 @@ def test_name_servers_are_written_one_a_line() -> None:
     assert network.resolv_conf(servers).splitlines()[1:] == ["nameserver 203.0.113.53", "nameserver 2001:db8::53"]
 
 
+def test_without_a_name_server_it_is_this_host_that_is_named() -> None:
+    """sockd does not start with a file that names none, and a gateway must, whatever a lease has."""
+    assert network.resolv_conf(()).splitlines()[1:] == ["nameserver 127.0.0.1"]
+
+
 def test_a_card_is_pinned_by_its_address() -> None:
     assert network.link("inside", ETH0.mac).endswith(
         "[Match]\nMACAddress=52:54:00:00:00:0a\nType=ether\n\n[Link]\nName=inside\n"

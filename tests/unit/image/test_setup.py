@@ -52,7 +52,7 @@ def test_without_name_servers_those_of_the_lease_count() -> None:
     seed = parse(SEED.replace('dns = ["203.0.113.53"]\n', ""), "seed.toml")
     written = {file.path: file for file in system_files(seed, pinned(seed, NICS), (1000, 1000))}
     assert "/etc/dhcp/dhclient-enter-hooks.d/appliance" not in written
-    assert "nameserver" not in written["/etc/resolv.conf"].text, "those of the seed before"
+    assert "203.0.113.53" not in written["/etc/resolv.conf"].text, "that of the seed before"
 
 
 def test_cards_that_are_not_there_are_all_named() -> None:

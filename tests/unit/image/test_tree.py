@@ -84,7 +84,7 @@ def test_a_link_in_the_tree_does_not_lead_out_of_it(built: Path, tmp_path: Path)
     (built / "var/cache/apt/link").symlink_to(outside)
     tree.clean(built)
     assert outside.read_text() == "of the host"
-    assert (built / "etc/resolv.conf").read_text() == ""
+    assert (built / "etc/resolv.conf").read_text() == "nameserver 127.0.0.1\n"
 
 
 def test_our_own_man_pages_stay() -> None:

@@ -13,6 +13,7 @@ WRITTEN: Final = (
 )
 
 
+LOOPBACK: Final = "127.0.0.1"
 METRICS: Final = {"outside": 100, "outside2": 200}
 """The host itself leaves by the first uplink; sockd finds the gateway of the other one in its default route."""
 
@@ -93,8 +94,9 @@ def link(name: str, mac: str) -> str:
 
 
 def resolv_conf(servers: Sequence[Address]) -> str:
-    """/etc/resolv.conf."""
-    return "".join(f"{line}\n" for line in (WRITTEN, *(f"nameserver {server}" for server in servers)))
+    """/etc/resolv.conf; with no server it is this host, as resolv.conf(5) has it: sockd starts and answers SERVFAIL."""
+    named = [str(server) for server in servers] or [LOOPBACK]
+    return "".join(f"{line}\n" for line in (WRITTEN, *(f"nameserver {server}" for server in named)))
 
 
 def dhclient_hook() -> str:
