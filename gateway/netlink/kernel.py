@@ -165,11 +165,16 @@ class Kernel:
     async def _routes(self, whole: "_Whole", part: "_Part") -> AsyncIterator[KernelRoute]:
         for version in VERSIONS:
             query = routes_query(version, table=part.table, protocol=part.protocol, index=part.index, kind=part.kind)
-            async for message in self._list(query, RTM_GETROUTE, whole):
-                # A kernel without IPv6 answers with the routes of IPv4.
-                if message["family"] == query["family"] and part.protocol in (0, message["proto"]):
-                    for route in routes_of(message):
-                        yield route
+            try:
+                async for message in self._list(query, RTM_GETROUTE, whole):
+                    # A kernel without IPv6 answers with the routes of IPv4.
+                    if message["family"] == query["family"] and part.protocol in (0, message["proto"]):
+                        for route in routes_of(message):
+                            yield route
+            except NetlinkError as error:
+                # Early in a boot no interface has had an address, and then the kernel has no table main.
+                if error.code != errno.ENOENT:
+                    raise
 
     async def _list(self, query: Message, kind: int, whole: "_Whole") -> AsyncIterator[Message]:
         async for message in await self._open().nlm_request(query, kind, _LIST, callback=whole.note):

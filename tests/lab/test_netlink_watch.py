@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,11 @@ def test_a_watch_that_is_closed_has_no_descriptor(host: Namespace) -> None:
     with host.inside(), Watch() as made:
         assert made.fileno() >= 0
     assert made.fileno() == -1
+
+
+def test_a_host_whose_interfaces_have_had_no_address_yet_is_read() -> None:
+    """As early in a boot: the kernel has no table main then, and says so as an error."""
+    read = "from gateway.netlink.kernel import read_kernel; print(len(read_kernel().links))"
+    command = ["unshare", "--net", sys.executable, "-c", read]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
