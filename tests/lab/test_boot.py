@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.boot.machine import PACKAGE, PORT, Machine, machine
+from tests.support.boot.machine import PACKAGE, PORT, Machine, machine, target
 from tests.support.boot.trees import missing
-from tests.support.peers import Peer, echo
+from tests.support.peers import Peer
 from tests.support.rawsocks import Wire, read_reply4, socks4
 from tests.support.waiting import eventually
 
@@ -82,15 +82,6 @@ def booted(machine: Machine) -> None:
     """Its boot script has done its work."""
     assert serves(machine), machine.console()
     assert eventually(lambda: not machine.processes("/etc/init.d/"), within=SOON), machine.console()
-
-
-@contextlib.contextmanager
-def target(machine: Machine) -> Iterator[Peer]:
-    """A server on the machine's own loopback, which answers with what it is sent."""
-    with machine.space.inside():
-        peer = Peer(echo)
-    with peer:
-        yield peer
 
 
 def answer(machine: Machine, peer: Peer) -> int:

@@ -21,7 +21,7 @@ import pytest
 
 from image.run import NAME, VERSION
 from tests.support import products
-from tests.support.boot.machine import Machine, boot, lay
+from tests.support.boot.machine import Machine, boot, lay, target
 from tests.support.boot.trees import missing, tree
 from tests.support.netns import namespace
 from tests.support.peers import Peer, echo
@@ -143,15 +143,6 @@ def daemon(machine: Machine) -> list[int]:
 def restart(machine: Machine, init: str) -> None:
     done = service(machine, init, "restart")
     assert done.returncode == 0, done.stdout
-
-
-@contextlib.contextmanager
-def target(machine: Machine) -> Iterator[Peer]:
-    """A server on the machine's own loopback, which answers with what it is sent."""
-    with machine.space.inside():
-        peer = Peer(echo)
-    with peer:
-        yield peer
 
 
 def ask(wire: Wire, peer: Peer) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support import proc
 from tests.support.boot.trees import ROOT, tree
 from tests.support.netns import Namespace, namespace
+from tests.support.peers import Peer, echo
 from tests.support.rawsocks import Wire
 from tests.support.waiting import eventually
 
@@ -154,3 +155,12 @@ def _first(process: "subprocess.Popen[bytes]") -> int:
             if len(numbers) > 1 and numbers[-1] == "1" and proc.name(pid) in ("systemd", "init"):
                 return pid
     return 0
+
+
+@contextlib.contextmanager
+def target(machine: Machine) -> Iterator[Peer]:
+    """A server on the machine's own loopback, which answers with what it is sent."""
+    with machine.space.inside():
+        peer = Peer(echo)
+    with peer:
+        yield peer

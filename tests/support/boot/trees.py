@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from image import sources
+from image.run import BuildError
+
 ROOT = Path(__file__).resolve().parents[3]
 TREES = ROOT / "build" / "trees"
 
@@ -62,8 +65,6 @@ _HOOKS = {
     "systemd": ('--customize-hook=chroot "$1" systemctl disable systemd-resolved; rm -f "$1/etc/resolv.conf"',),
 }
 """What is changed in a new tree: what its packages have put in effect, and only few tests want."""
-_OF_THE_HOST = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
-"""How this host reaches its mirror; what it has not set is left alone."""
 
 
 def missing(*programs: str) -> str:
@@ -84,16 +85,16 @@ def missing(*programs: str) -> str:
 def tree(kind: str) -> Path:
     """The folder of such a tree, made if it is not there yet. Skips the test where the mirror can not be reached."""
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    options = (*_OPTIONS, *_HOOKS.get(kind, ()), f"--include={','.join(PACKAGES[kind])}", *_settings())
+    options = (*_OPTIONS, *_HOOKS.get(kind, ()), f"--include={','.join(PACKAGES[kind])}", *sources.settings())
     command = ["mmdebstrap", *options, suite]
-    sources = _sources(suite)
-    key = hashlib.sha256("\0".join([*command, *sources]).encode()).hexdigest()[:12]
+    lines = _sources(suite)
+    key = hashlib.sha256("\0".join([*command, *lines]).encode()).hexdigest()[:12]
     TREES.mkdir(parents=True, exist_ok=True)
     made = TREES / f"{kind}-{key}"
     with open(TREES / f"{kind}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be making it now
         if not made.exists():
-            _make([*command, f"{made}.new", *sources], made)
+            _make([*command, f"{made}.new", *lines], made)
     return made
 
 
@@ -109,22 +110,8 @@ def _make(command: Sequence[str], made: Path) -> None:
 
 
 def _sources(suite: str) -> list[str]:
-    """The host's sources of this release, and of nobody else's packages, as lines of sources.list(5)."""
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    listing = _output(
-        "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"
-    )
-    found = [line.split() for line in listing.splitlines()]
-    lines = {f"deb {uri} {release} {component}" for uri, release, component in found if release in wanted}
-    if not lines:
-        pytest.skip(f"this host has no package sources of {suite} to make a machine from")
-    return sorted(lines)
-
-
-def _settings() -> list[str]:
-    dump = _output("apt-config", "dump").splitlines()
-    return [f"--aptopt={line}" for line in dump if line.startswith(tuple(f"{name} " for name in _OF_THE_HOST))]
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    """The host's sources of this release; skips the test where there are none."""
+    try:
+        return sources.lines(suite)
+    except BuildError as error:
+        pytest.skip(f"no machine can be made here: {error}")
