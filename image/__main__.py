@@ -5,16 +5,14 @@ Ends with status 1 and one line on standard error when something is missing or f
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from image import box, disk, package, sbom, sign, tree
-from image.run import NAME, ROOT, VERSION, BuildError
+from image import box, package, release, tree
+from image.run import ROOT, VERSION, BuildError
 
 BUILD = ROOT / "build"
-INITS = ("systemd", "sysvinit")
 
 
 def make_deb(arguments: argparse.Namespace) -> Iterable[Path]:
@@ -24,20 +22,7 @@ def make_deb(arguments: argparse.Namespace) -> Iterable[Path]:
 
 def make_disk(arguments: argparse.Namespace) -> Iterable[Path]:
     """The appliance's disk, raw and qcow2, the list of what is in it, and signed checksums of them all."""
-    out: Path = arguments.out
-    if arguments.key and not arguments.key.is_file():
-        raise BuildError(f"{arguments.key}, which was to sign, is not there")
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob(f"{NAME}-*"):
-        old.unlink()
-    raw, qcow2, packages = (out / f"{NAME}-{VERSION}.{kind}" for kind in ("raw", "qcow2", "spdx.json"))
-    with tempfile.TemporaryDirectory(prefix="tree-", dir=out) as work:
-        made = tree.build(Path(work), package.build(BUILD / "deb"), init=arguments.init)
-        disk.build(made, raw)
-        sbom.write(made, packages)
-    disk.convert(raw, qcow2)
-    sign.sign(out, arguments.key or out / "signing-key")
-    yield from (raw, qcow2, packages, out / "SHA256SUMS", out / "SHA256SUMS.sig")
+    return release.build(arguments.out, package.build(BUILD / "deb"), init=arguments.init, key=arguments.key)
 
 
 def make_box(arguments: argparse.Namespace) -> Iterable[Path]:
@@ -62,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
             "--out", type=Path, default=BUILD / folder, help=f"the folder for it (default: build/{folder})"
         )
     parsers["deb"].add_argument("--version", default=VERSION, help="another version than that of the source")
-    parsers["disk"].add_argument("--init", choices=INITS, default=INITS[0], help="what starts the appliance")
+    parsers["disk"].add_argument("--init", choices=tree.INITS, default="systemd", help="what starts the appliance")
     parsers["disk"].add_argument("--key", type=Path, help="the ssh key that signs; else one is made beside the disk")
     return parser
 

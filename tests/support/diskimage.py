@@ -7,13 +7,11 @@ packages and signed checksums. Building takes minutes.
 import fcntl
 import hashlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from image import disk, package, run, sbom, sign, sources, tree
+from image import package, release, run, sources, tree
 from image.run import NAME, ROOT, VERSION, BuildError
 from tests.support import products
 
@@ -49,7 +47,7 @@ def image(init: str = "systemd") -> Path:
         note, wanted = folder / "made-of", content()
         if not made.exists() or not note.exists() or note.read_text() != wanted:
             note.unlink(missing_ok=True)
-            _make(folder, made, init)
+            release.build(folder, products.deb(), init=init)
             note.write_text(wanted)
     return made
 
@@ -63,15 +61,3 @@ def content() -> str:
             told = path.read_bytes()
             whole.update(f"{path.relative_to(ROOT)} {path.stat().st_mode:o} {len(told)}\n".encode() + told)
     return whole.hexdigest()
-
-
-def _make(folder: Path, made: Path, init: str) -> None:
-    raw = made.with_suffix(".raw")
-    with tempfile.TemporaryDirectory(prefix="tree-", dir=folder) as work:
-        built = tree.build(Path(work), products.deb(), init=init)
-        disk.build(built, raw)
-        sbom.write(built, made.with_suffix(".spdx.json"))
-        shutil.rmtree(built)
-    disk.convert(raw, made)
-    raw.unlink()
-    sign.sign(folder, folder / "signing-key")
