@@ -37,8 +37,8 @@ def test_it_boots_under_sysvinit(accelerator: Accelerator, tmp_path: Path) -> No
     with appliance(Setup(image("sysvinit"), files=gateway_files()), accelerator, tmp_path) as made:
         made.up()
         assert made.shell.run("cat", "/proc/1/comm").output == "init\n"
+        serves(made)  # ssh is there before it
         assert made.shell.run("service", "sockd", "status").status == 0
-        serves(made)
         made.wait_for("sockd: worker")
         made.reboot()
         serves(made)
@@ -60,7 +60,7 @@ def test_a_wrong_seed_is_told_by_its_line_and_changes_nothing(
 ) -> None:
     wrong = seed_of("ssh-ed25519 AAAA").replace(f"{PROXY}/24", f"{PROXY}/240")
     number = 1 + wrong.splitlines().index(next(line for line in wrong.splitlines() if "/240" in line))
-    with appliance(Setup(disk, files=gateway_files(), seed=wrong), accelerator, tmp_path) as made:
+    with appliance(Setup(disk, files=gateway_files(), seed=lambda _: wrong), accelerator, tmp_path) as made:
         page = made.wait_for(f"seed.toml:{number}: addresses: '{PROXY}/240'")
         assert "seed.toml:1: admin-keys" in page, "all mistakes are told at once"
         assert f"{PROXY}/24 " not in page

@@ -4,8 +4,8 @@ It knows what the seed and the addresses are, and nothing of what runs on the ma
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -19,9 +19,11 @@ from tests.support.lab.topology import (
     OUTSIDE_NAMES6,
     PROXY,
     TWO_NETWORKS,
+    Topology,
 )
 from tests.support.vm.accelerator import Accelerator
 from tests.support.vm.gateway import VirtualGateway
+from tests.support.vm.kernel import kernel
 from tests.support.vm.machine import Hardware, Vm, virtual_machine
 from tests.support.vm.networks import ADDRESSES, cards, switched_lab
 from tests.support.vm.secureshell import Shell, new_key, shell
@@ -40,10 +42,12 @@ class Setup:
     """What a test wants of it."""
 
     disk: Path
-    #: the texts beside seed.toml; None: there is no seed at all
+    #: the texts beside seed.toml; None: there is no disk with a seed
     files: Mapping[str, str] | None = field(default_factory=dict)
-    #: in place of the right seed.toml
-    seed: str | None = None
+    #: another seed.toml than the right one, by the line of the administrator's key
+    seed: Callable[[str], str] | None = None
+    #: for the kernel, which is started without the boot loader then; by that line, too
+    arguments: Callable[[str], Sequence[str]] | None = None
     #: the lab's names of the gateway's cards, and its own
     names: Mapping[str, str] = field(default_factory=lambda: ONE_UPLINK)
     #: of the disk, in GiB; None: as it was built
@@ -78,7 +82,7 @@ class Appliance(NamedTuple):
     def reboot(self) -> None:
         """Have it start anew in order, and wait until one can log in."""
         before = self.boot()
-        self.shell.run("systemctl", "reboot")
+        self.shell.run("reboot")
         self.shell.forget()
         self.up(before)
 
@@ -120,7 +124,7 @@ def appliance(setup: Setup, accelerator: Accelerator, folder: Path) -> Iterator[
     with (
         switched_lab(setup.names) as lab,
         virtual_machine(
-            Hardware(setup.disk, cards(lab.topology), _seed(setup, public, folder), setup.size, uefi=setup.uefi),
+            _hardware(setup, lab.topology, public, folder),
             accelerator.options,
             folder / "machine",
             lab.spaces[GATEWAY].prefix,
@@ -132,8 +136,20 @@ def appliance(setup: Setup, accelerator: Accelerator, folder: Path) -> Iterator[
         yield Appliance(lab, vm, admin, VirtualGateway(lab, vm, admin, setup.names))
 
 
+def seed_path(folder: Path) -> Path:
+    """The disk with the seed of an appliance that has this folder; it may be made anew while there is no power."""
+    return folder / "seed.img"
+
+
+def _hardware(setup: Setup, topology: Topology, key: str, folder: Path) -> Hardware:
+    made = Hardware(setup.disk, cards(topology), _seed(setup, key, folder), setup.size, uefi=setup.uefi)
+    if setup.arguments is None:
+        return made
+    return replace(made, kernel=kernel(setup.disk.with_suffix(".raw"), folder, *setup.arguments(key)))
+
+
 def _seed(setup: Setup, key: str, folder: Path) -> Path | None:
     if setup.files is None:
         return None
-    text = seed_of(key, setup.names) if setup.seed is None else setup.seed
-    return seed_disk(folder / "seed.img", {"seed.toml": text, **setup.files})
+    text = seed_of(key, setup.names) if setup.seed is None else setup.seed(key)
+    return seed_disk(seed_path(folder), {"seed.toml": text, **setup.files})

@@ -36,6 +36,14 @@ class Card(NamedTuple):
     tap: str
 
 
+class Kernel(NamedTuple):
+    """A kernel and its initramfs, and its arguments."""
+
+    image: Path
+    initrd: Path
+    arguments: str
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """What the machine is made of; ``seed`` is a second disk, which is only read."""
@@ -48,6 +56,8 @@ class Hardware:
     #: MiB
     memory: int = 512
     uefi: bool = False
+    #: what it starts; None: what is on the disk
+    kernel: Kernel | None = None
 
 
 class Wiring(NamedTuple):
@@ -91,6 +101,7 @@ def command(hardware: Hardware, accelerator: Sequence[str], wiring: Wiring) -> l
         *_line("serial", wiring.serial, "-serial", "chardev:serial"),
         *_line("qmp", wiring.qmp, "-mon", "chardev=qmp,mode=control"),
         *(_firmware(wiring.variables) if hardware.uefi else ()),
+        *(_kernel(hardware.kernel) if hardware.kernel else ()),
         *("-drive", f"if=virtio,format=qcow2,file={wiring.disk}"),
         *(("-drive", f"if=virtio,format=raw,readonly=on,file={hardware.seed}") if hardware.seed else ()),
         *(word for card in hardware.cards for word in _card(card)),
@@ -106,6 +117,10 @@ def _firmware(variables: Path) -> tuple[str, ...]:
         *("-drive", f"if=pflash,format=raw,readonly=on,file={_UEFI}"),
         *("-drive", f"if=pflash,format=raw,file={variables}"),
     )
+
+
+def _kernel(kernel: Kernel) -> tuple[str, ...]:
+    return ("-kernel", str(kernel.image), "-initrd", str(kernel.initrd), "-append", kernel.arguments)
 
 
 def _card(card: Card) -> tuple[str, ...]:

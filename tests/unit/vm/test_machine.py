@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.vm.machine import Card, Hardware, Wiring, command
+from tests.support.vm.machine import Card, Hardware, Kernel, Wiring, command
 
 WIRING = Wiring(Path("/t/disk"), Path("/t/variables"), Path("/t/serial"), Path("/t/qmp"))
 
@@ -27,3 +27,9 @@ def test_a_seed_is_only_read_and_a_firmware_is_there_only_when_wanted() -> None:
     assert "format=raw,readonly=on,file=/s" in made(Hardware(Path("/i"), seed=Path("/s")))
     assert "pflash" not in made(Hardware(Path("/i")))
     assert "if=pflash,format=raw,file=/t/variables" in made(Hardware(Path("/i"), uefi=True))
+
+
+def test_a_kernel_that_is_given_is_started_with_its_arguments() -> None:
+    kernel = Kernel(Path("/k"), Path("/r"), "root=LABEL=x ro")
+    assert "-kernel /k -initrd /r -append root=LABEL=x ro" in made(Hardware(Path("/i"), kernel=kernel))
+    assert "-kernel" not in made(Hardware(Path("/i")))
