@@ -1,5 +1,6 @@
 """The appliance's first boots: by UEFI, under the other init, without a seed, with a wrong one, and after a reset."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -97,12 +98,30 @@ def test_the_reset_button_loses_nothing_that_it_needs(disk: Path, accelerator: A
         serves(made)
 
 
+def test_a_state_partition_that_has_lost_its_beginning_is_repaired(
+    disk: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    with appliance(Setup(disk, files=gateway_files()), accelerator, tmp_path) as made:
+        made.up()
+        made.rules(f"permit ALL {TARGET_B}/32\n")
+        start = 512 * int(made.shell.run("cat", "/sys/class/block/vda4/start").output)
+        made.shell.run("poweroff")
+        assert made.vm.ended(within=BOOT), made.tail()
+        made.shell.forget()
+        wiped = ["qemu-io", "-f", "qcow2", "-c", f"write -P 0 {start} 4k", str(made.vm.disk)]
+        subprocess.run(wiped, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        made.vm.start()
+        made.up()
+        serves(made, TARGET_B)
+        assert made.shell.run("findmnt", "--noheadings", "--output", "FSTYPE", "/state").output == "ext4\n"
+
+
 def test_a_factory_reset_makes_it_new(disk: Path, accelerator: Accelerator, tmp_path: Path) -> None:
     with appliance(Setup(disk, files=gateway_files()), accelerator, tmp_path) as made:
         made.up()
         (key,) = made.shell.sh("cat /etc/ssh/ssh_host_ed25519_key.pub").output.splitlines()
-        changed = f"echo 'permit ALL {TARGET_B}/32' >/etc/sockd.conf && sockctl reload && touch /home/admin/mine"
-        assert made.shell.sh(changed).status == 0
+        made.rules(f"permit ALL {TARGET_B}/32\n")
+        assert made.shell.run("touch", "/home/admin/mine").status == 0
         made.reboot()
         assert made.shell.run("test", "-e", "/home/admin/mine").status == 0
         assert made.shell.run("cat", "/etc/ssh/ssh_host_ed25519_key.pub").output == f"{key}\n"

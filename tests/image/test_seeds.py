@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.image.test_first_boot import serves
+from tests.support.lab.scenario import play
 from tests.support.lab.servers import needs_lab
+from tests.support.lab.steps import Curl
 from tests.support.lab.topology import (
     CLIENT,
     INSIDE,
@@ -23,11 +25,12 @@ from tests.support.vm.accelerator import Accelerator
 from tests.support.vm.appliance import ADMIN, BOOT, HOSTNAME, Setup, appliance, seed_of, seed_path
 from tests.support.vm.dhcp import LACKING as NO_DHCP
 from tests.support.vm.dhcp import Lease, dhcp_server
+from tests.support.vm.gateway import adapted
 from tests.support.vm.machine import missing
 from tests.support.vm.networks import ADDRESSES
 from tests.support.vm.secureshell import LOST, new_key, shell
 from tests.support.vm.seed import seed_disk, seed_toml
-from tests.support.vm.settings import gateway_files
+from tests.support.vm.settings import PROXY_URL, RULES, gateway_files
 from tests.support.waiting import eventually
 
 LACKING = missing()
@@ -47,21 +50,27 @@ def by_dhcp(key: str) -> str:
 def test_an_uplink_has_its_address_by_dhcp_and_the_server_takes_nothing_of_the_inside(
     disk: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    lease = Lease(ADDRESSES["outside"], f"{WAN1}/24", ROUTER1, OUTSIDE_NAMES, routes=(f"{CLIENT}/32", "10.1.0.0/25"))
+    routes = (f"{CLIENT}/32", "10.1.0.0/25")
+    names = f"0.0.0.0,{OUTSIDE_NAMES}"
+    lease = Lease(ADDRESSES["outside"], f"{WAN1}/24", ROUTER1, names, routes, broadcast=CLIENT)
+    # the settings are those of the image, whose resolver asks whom the lease names
     with (
-        appliance(Setup(disk, files=gateway_files(), seed=by_dhcp), accelerator, tmp_path) as made,
+        appliance(Setup(disk, files={"sockd.conf": RULES}, seed=by_dhcp), accelerator, tmp_path) as made,
         dhcp_server(made.lab.spaces[OUTSIDE], "eth0", lease, tmp_path / "dhcp") as leases,
     ):
         made.up()
         leased = eventually(lambda: leases.exists() and WAN1 in leases.read_text(), within=BOOT, every=1)
         assert leased, made.tail()
         serves(made)
+        by_name = Curl(INSIDE, "http://www.example/", PROXY_URL, {"host": OUTSIDE, "source": WAN1}, within=60)
+        play(made.machines, adapted([by_name]))
         assert "dev inside" in made.shell.run("ip", "route", "get", CLIENT).output
         assert "via" not in made.shell.run("ip", "-o", "route", "show", "table", "all", "root", "10.0.0.0/8").output
-        assert f"nameserver {OUTSIDE_NAMES}" in made.shell.run("cat", "/etc/resolv.conf").output
+        assert made.shell.run("cat", "/etc/resolv.conf").output == f"nameserver {OUTSIDE_NAMES}\n"
         assert made.shell.run("hostname").output == f"{HOSTNAME}\n"
         made.reboot()
         serves(made)
+        play(made.machines, adapted([by_name]))
 
 
 def test_arguments_of_the_kernel_are_a_seed(disk: Path, accelerator: Accelerator, tmp_path: Path) -> None:
@@ -78,7 +87,7 @@ def test_arguments_of_the_kernel_are_a_seed(disk: Path, accelerator: Accelerator
         made.up()
         assert made.shell.run("hostname").output == "netbooted\n"
         # the settings that the image has let nobody through
-        assert made.shell.sh(f"echo 'permit ALL {TARGET_A}/32' >/etc/sockd.conf && sockctl reload").status == 0
+        made.rules(f"permit ALL {TARGET_A}/32\n")
         serves(made)
         # carried out once: the same arguments come at each boot
         assert made.shell.run("hostnamectl", "set-hostname", "renamed").status == 0
@@ -93,7 +102,7 @@ def test_another_seed_is_carried_out_as_a_whole_and_the_settings_of_sockd_stay(
     with appliance(Setup(disk, files=gateway_files()), accelerator, tmp_path) as made:
         made.up()
         rule = f"permit ALL {TARGET_B}/32\n"
-        assert made.shell.sh(f"printf '{rule}' >/etc/sockd.conf && sockctl reload").status == 0
+        made.rules(rule)
         made.shell.run("poweroff")
         assert made.vm.ended(within=BOOT), made.tail()
         made.shell.forget()

@@ -301,6 +301,44 @@ def test_new_code_waits_for_the_last_session_and_then_runs(gateway: Gateway) -> 
     assert status(gateway)["version"] == before
 
 
+@one_will_do
+def test_forwarding_that_somebody_turned_on_is_off_after_the_next_run(gateway: Gateway) -> None:
+    forward(gateway.lab)
+    done = gateway.play()
+    assert done.status == 0, done.output
+    assert done.changed == ("hardening : Read what the kernel does now", "hardening : Load the kernel settings"), (
+        done.output
+    )
+    works(gateway)
+
+
+UNNEEDED = """\
+[Service]
+ExecStart=/bin/sleep infinity
+"""
+
+
+@pytest.mark.full
+@systemd_only
+def test_a_service_that_a_run_cut_off_has_masked_and_not_stopped_is_stopped(gateway: Gateway) -> None:
+    unit = gateway.host.path("/lib/systemd/system/rsync.service")
+    mask = gateway.host.path("/etc/systemd/system/rsync.service")
+    unit.write_text(UNNEEDED)
+    assert gateway.host.run("systemctl", "daemon-reload").returncode == 0
+    assert gateway.host.run("systemctl", "start", "rsync").returncode == 0
+    mask.symlink_to("/dev/null")
+    try:
+        done = gateway.play()
+        assert (done.status, done.changed) == (0, ("hardening : Stop those",)), done.output
+        assert gateway.host.run("systemctl", "is-active", "rsync").stdout.strip() != "active"
+        again = gateway.play()
+        assert (again.status, again.changed) == (0, ()), again.output
+    finally:
+        unit.unlink()
+        mask.unlink()
+        gateway.host.run("systemctl", "daemon-reload")
+
+
 def host_looks_up(gateway: Gateway, name: str) -> list[str]:
     """The IPv4 addresses that the host's own programs get for a name."""
     return gateway.host.run("sh", "-c", f"getent ahostsv4 {name} | cut -d' ' -f1 | sort -u").stdout.split()
@@ -331,9 +369,17 @@ def test_the_host_itself_asks_the_resolver_and_then_others_again(gateway: Gatewa
     assert (refused.status != 0, refused.changed) == (True, ()), refused.output
     assert "dhcpcd is installed" in refused.plain, refused.output
 
+    checked = gateway.play("--check", "--diff", resolver_host=True, resolver_zones=zones)
+    assert checked.status == 0, checked.output
+    assert file.read_bytes() == before
+
     twice(True)
     assert host_looks_up(gateway, "www.corp.example") == [INSIDE_WEB]
     assert b"nameserver 127.0.0.1\n" in file.read_bytes()
+    ours = file.read_bytes()
+    broken = gateway.play(resolver_host=False, resolver_zones=zones, gateway_rules=rules("permitt ALL ALL"))
+    assert (broken.status != 0, broken.changed) == (True, ()), broken.output
+    assert file.read_bytes() == ours
     # a text, as -e gives it
     twice("false")
     assert file.read_bytes() == before
@@ -447,6 +493,29 @@ def test_on_a_fresh_host_a_broken_rule_leaves_every_setting_as_it_was(tmp_path: 
         assert mended.status == 0, mended.output
 
 
+@pytest.mark.full
+def test_a_package_by_its_name_on_a_host_without_the_module_for_packages(tmp_path: Path) -> None:
+    skip_without("systemd")
+    if lacking := products.missing():
+        pytest.skip(lacking)
+    with bastion("systemd", tmp_path / "bastion") as host:
+        forward(host.lab)
+        assert not host.path("/usr/lib/python3/dist-packages/apt").exists()
+        gateway = Gateway(host, Controller(host, tmp_path / "controller"), {}, "--check", "--diff")
+        assert gateway.first.status == 0, gateway.first.output
+        shutil.copy(products.deb(), host.path("/srv/gateway.deb"))
+        installed = host.run("apt-get", "install", "--yes", "--quiet", "/srv/gateway.deb")
+        assert installed.returncode == 0, installed.stdout
+        # as on a machine of its own, where the firewall is loaded before the kernel's settings are written; those are
+        # not to be set here
+        alone = gateway.play(hardening_container_types=[])
+        assert "cannot open" not in alone.plain, alone.output
+        assert host.path("/etc/modprobe.d/gateway-hardening.conf").exists(), alone.output
+        mended = gateway.play(hardening_kernel=False)
+        assert mended.status == 0, mended.output
+        works(gateway)
+
+
 WHEELS = "/srv/wheels"
 
 
@@ -485,8 +554,10 @@ def test_a_wheel_does_as_well_without_a_network(init: str, wheels: Path, tmp_pat
     with bastion(init, tmp_path / "bastion") as host:
         forward(host.lab)
         shutil.copytree(wheels, host.path(WHEELS))
-        gateway = Gateway(host, Controller(host, tmp_path / "controller"), source)
+        gateway = Gateway(host, Controller(host, tmp_path / "controller"), source, "--check", "--diff")
         assert gateway.first.status == 0, gateway.first.output
+        done = gateway.play()
+        assert done.status == 0, done.output
         works(gateway)
         again = gateway.play("--diff")
         assert (again.status, again.changed) == (0, ()), again.output

@@ -79,6 +79,12 @@ class Appliance(NamedTuple):
         assert isinstance(up, str), f"the appliance has no power any more:\n{self.tail()}"
         assert up, f"nobody can log in to the appliance:\n{self.tail()}"
 
+    def rules(self, text: str) -> None:
+        """Have it follow these rules, as soon as its daemon listens."""
+        assert self.shell.run("sh", "-c", "cat >/etc/sockd.conf", text=text).status == 0
+        loaded = eventually(lambda: self.shell.run("sockctl", "reload").status == 0, within=BOOT, every=1)
+        assert loaded, f"sockd does not load its rules:\n{self.tail()}"
+
     def reboot(self) -> None:
         """Have it start anew in order, and wait until one can log in."""
         before = self.boot()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.netns import Namespace
+from tests.support.waiting import eventually
 
 DNSMASQ = shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin")
 LACKING = "" if DNSMASQ else "needs dnsmasq, for a lease: apt-get install dnsmasq-base"
@@ -24,6 +25,7 @@ class Lease(NamedTuple):
     names: str
     #: networks that are said to lie behind the router (RFC 3442)
     routes: tuple[str, ...] = ()
+    broadcast: str = "255.255.255.255"
     hostname: str = "impostor"
 
 
@@ -42,7 +44,7 @@ def dhcp_server(space: Namespace, card: str, lease: Lease, folder: Path) -> Iter
         *(f"--pid-file={folder / 'pid'}", f"--dhcp-leasefile={leases}", f"--interface={card}", "--bind-interfaces"),
         *("--dhcp-authoritative", "--no-ping", f"--dhcp-range={own.ip},{own.ip},{own.network.netmask},1h"),
         *(f"--dhcp-host={lease.mac},{own.ip},{lease.hostname}", f"--dhcp-option=option:router,{lease.router}"),
-        *(f"--dhcp-option=option:dns-server,{lease.names}", f"--dhcp-option=option:hostname,{lease.hostname}"),
+        *(f"--dhcp-option=option:dns-server,{lease.names}", f"--dhcp-option-force=28,{lease.broadcast}"),
         *((f"--dhcp-option-force=option:classless-static-route,{routes}",) if routes else ()),
     ]
     quiet = subprocess.DEVNULL
@@ -51,7 +53,9 @@ def dhcp_server(space: Namespace, card: str, lease: Lease, folder: Path) -> Iter
         subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=said, start_new_session=True) as process,
     ):
         try:
-            yield leases
+            started = eventually(lambda: process.poll() is not None or (folder / "pid").exists(), within=20)
+            assert started, "dnsmasq does not start"
             assert process.poll() is None, f"dnsmasq has ended: {errors.read_text()}"
+            yield leases
         finally:
             process.terminate()

@@ -18,7 +18,9 @@ from tests.support.vm.machine import Card, Vm
 from tests.support.vm.networks import NAMES, cards
 from tests.support.vm.secureshell import Shell
 
-_LOG: Final = ("journalctl", "--unit=sockd", "--output=cat", "--no-pager", "--quiet")
+_JOURNAL: Final = "journalctl --unit=sockd --output=cat --no-pager --quiet"
+#: under sysvinit the words of the daemon go to syslog
+_LOG: Final = ("sh", "-c", f"if command -v journalctl >/dev/null; then {_JOURNAL}; else cat /var/log/syslog; fi")
 #: of curl(1): the last one counts, and a machine that is interpreted takes its time
 _LONGER: Final = ("--max-time", "30")
 

@@ -191,6 +191,11 @@ class Vm:
                 raise NoMachine(self.errors()) from None
             yield orders
 
+    @property
+    def disk(self) -> Path:
+        """Its disk, qcow2; nobody else may write to it while there is power."""
+        return self._wiring.disk
+
     def errors(self) -> str:
         """What qemu itself had to say."""
         return self._kept.with_suffix(".errors").read_text(errors="replace").strip()

@@ -148,6 +148,7 @@ def test_what_may_be_refused_is_asked_before_anything_is_touched() -> None:
         "resolver",
         "gateway:install",
         "gateway:check",
+        "resolver:unpoint",
     ]
     assert (named(site, "roles"), named(site, "post_tasks")) == (["hardening", "gateway"], ["resolver:host"])
     assert named(image, "roles") == ["hardening", "resolver", "gateway"]
@@ -158,7 +159,7 @@ def test_parts_of_roles_have_their_variables_looked_at_before_they_begin() -> No
     (site,) = load(ANSIBLE / "site.yml")
     parts = [name.split(":") for where in ("pre_tasks", "post_tasks") for name in named(site, where)]
     wanted = [(role, part[0]) for role, *part in parts if part and role != "hardening"]
-    assert len(wanted) == 4
+    assert len(wanted) == 5
     for role, part in wanted:
         specification = load(ANSIBLE / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
         assert specification[part]["options"] == specification["main"]["options"]

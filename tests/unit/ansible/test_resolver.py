@@ -150,7 +150,22 @@ class TestTheHostItself:
         assert heard("interface=wan1 reason=EXPIRE", ":") == ["2001:db8::53", *two, "192.0.2.1"]
         assert heard("interface=wan2 reason=RELEASE", ":") == ["2001:db8::53"]
         assert heard("interface=wan1 reason=EXPIRE6", ":") == ["2001:db8::53"]
+        # what sockd would not take, or would ask itself by
+        assert heard("interface=wan1 new_domain_name_servers='0.0.0.0 127.0.0.1'") == ["2001:db8::53"]
+        assert heard("interface=wan1 new_domain_name_servers='0.0.0.0 192.0.2.9'") == ["192.0.2.9"]
+        heard("interface=wan1 reason=EXPIRE", ":")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["hook", "kept"]
+
+    def test_a_lease_that_says_the_same_again_loads_nothing(self, tmp_path: Path) -> None:
+        kept, loads = tmp_path / "kept", tmp_path / "loads"
+        hook = render("resolver", "dhclient.j2", **{**BASE, "resolver_host_kept": str(kept)})
+        (tmp_path / "sockctl").write_text(f"#!/bin/sh\necho $1 >>{loads}\n")
+        (tmp_path / "sockctl").chmod(0o755)
+        (tmp_path / "hook").write_text(hook.replace("/usr/sbin/sockctl", f"{tmp_path}/sockctl"))
+        for server in ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"):
+            lease = f"interface=wan1 new_domain_name_servers={server}"
+            subprocess.run(["sh", "-euc", f"{lease}; . {tmp_path}/hook; make_resolv_conf"], check=True)
+        assert loads.read_text().split() == ["reload", "reload"]
 
     @pytest.mark.parametrize("no", [False, "false", "no"])
     def test_a_text_that_means_no_is_no(self, no: object) -> None:

@@ -1,5 +1,6 @@
 """The files of the network by a seed, and which card is which."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -32,16 +33,16 @@ def test_addresses_are_written_for_ifupdown() -> None:
         "    address 10.1.0.1/24\n"
         "    pre-up sysctl -q -e -w net.ipv6.conf.inside.accept_ra=0\n"
         "    up ip -4 route replace 10.1.0.0/24 dev inside src 10.1.0.1 table 108\n"
-        "    up ip -4 rule show to 10.1.0.0/24 pref 100 | grep -q . || "
-        "ip -4 rule add to 10.1.0.0/24 lookup 108 pref 100\n"
+        "    up ip -4 rule del to 10.1.0.0/24 lookup 108 pref 100 2>/dev/null || true\n"
+        "    up ip -4 rule add to 10.1.0.0/24 lookup 108 pref 100\n"
         "    down ip -4 rule del to 10.1.0.0/24 lookup 108 pref 100 || true\n"
         "    down ip -4 route del 10.1.0.0/24 dev inside table 108 || true\n"
         "iface inside inet6 static\n"
         "    address fd00:1::1/64\n"
         "    dad-attempts 0\n"
         "    up ip -6 route replace fd00:1::/64 dev inside table 108\n"
-        "    up ip -6 rule show to fd00:1::/64 pref 100 | grep -q . || "
-        "ip -6 rule add to fd00:1::/64 lookup 108 pref 100\n"
+        "    up ip -6 rule del to fd00:1::/64 lookup 108 pref 100 2>/dev/null || true\n"
+        "    up ip -6 rule add to fd00:1::/64 lookup 108 pref 100\n"
         "    down ip -6 rule del to fd00:1::/64 lookup 108 pref 100 || true\n"
         "    down ip -6 route del fd00:1::/64 dev inside table 108 || true\n"
         "\n"
@@ -95,8 +96,10 @@ def test_an_inside_network_is_kept_once_for_several_addresses_and_not_on_every_l
     assert text.count(" rule add ") == 1
 
 
+HOOK = FILES / "etc/dhcp/dhclient-enter-hooks.d/appliance-lease"
+
+
 def test_a_lease_gives_no_routes_and_no_names_of_its_own_choice() -> None:
-    hook = FILES / "etc/dhcp/dhclient-enter-hooks.d/appliance-lease"
     hostile = {
         "new_rfc3442_classless_static_routes": "25 10 1 0 0 192 0 2 66",
         "new_static_routes": "10.1.0.0 192.0.2.66",
@@ -105,16 +108,73 @@ def test_a_lease_gives_no_routes_and_no_names_of_its_own_choice() -> None:
         "new_host_name": "pwned",
         "new_domain_name": "evil.example",
         "new_domain_search": "evil.example",
+        "new_broadcast_address": "10.1.0.77",
     }
     honest = {"new_ip_address": "192.0.2.10", "new_routers": "192.0.2.1", "new_domain_name_servers": "192.0.2.53"}
     done = subprocess.run(
-        ["sh", "-euc", '. "$1"; set', "sh", str(hook)],
+        ["sh", "-euc", '. "$1"; set', "sh", str(HOOK)],
         env={**hostile, **honest},
         capture_output=True,
         text=True,
         check=True,
     )
     assert {line.partition("=")[0] for line in done.stdout.splitlines() if line.startswith("new_")} == set(honest)
+
+
+def leased(tmp_path: Path, address: str, servers: str) -> tuple[int, str]:
+    """What becomes of a lease where 10.1.0.0/24 is the inside: the hook's status, and resolv.conf after it."""
+    programs, etc = tmp_path / "bin", tmp_path / "etc"
+    for folder in (programs, etc):
+        folder.mkdir(exist_ok=True)
+    routes = "#!/bin/sh\ncase $* in *' match 10.1.0.'*) echo 10.1.0.0/24 dev inside ;; esac\n"
+    for name, text in {"ip": routes, "logger": "#!/bin/sh\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    hook = tmp_path / "hook"
+    hook.write_text(HOOK.read_text().replace("/etc/", f"{etc}/"))
+    file = etc / "resolv.conf"
+    file.write_text("nameserver 127.0.0.1\n")
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "interface": "outside",
+        "reason": "BOUND",
+        "new_ip_address": address,
+        "new_domain_name_servers": servers,
+    }
+    done = subprocess.run(["sh", "-uc", f". {hook}; make_resolv_conf"], env=environment, check=False)
+    assert sorted(path.name for path in etc.iterdir()) == ["resolv.conf"]
+    return done.returncode, file.read_text()
+
+
+def test_a_lease_of_an_inside_address_is_declined(tmp_path: Path) -> None:
+    assert leased(tmp_path, "10.1.0.50", "192.0.2.53") == (2, "nameserver 127.0.0.1\n")
+
+
+def test_a_lease_names_no_server_that_is_none_for_sockd(tmp_path: Path) -> None:
+    named = "0.0.0.0 127.0.0.1 10.1.0.1 192.0.2.53 192.0.2.54"
+    assert leased(tmp_path, "192.0.2.10", named) == (0, "nameserver 192.0.2.53\nnameserver 192.0.2.54\n")
+    assert leased(tmp_path, "192.0.2.10", "0.0.0.0") == (0, "nameserver 127.0.0.1\n")
+
+
+@pytest.mark.parametrize(
+    ("reason", "new", "loaded"),
+    [("BOUND", "192.0.2.53", 3), ("RENEW", "192.0.2.54", 3), ("RENEW", "192.0.2.53", 0), ("EXPIRE", "", 0)],
+)
+def test_sockd_is_told_of_new_name_servers_until_it_hears(tmp_path: Path, reason: str, new: str, loaded: int) -> None:
+    tries = tmp_path / "tries"
+    stubs = {"sockctl": f'echo "$1" >>{tries}; [ $(wc -l <{tries}) -ge 3 ]', "sleep": ":"}
+    for name, text in stubs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "reason": reason,
+        "new_domain_name_servers": new,
+        "old_domain_name_servers": "192.0.2.53",
+    }
+    hook = FILES / "etc/dhcp/dhclient-exit-hooks.d/appliance-names"
+    subprocess.run(["sh", "-euc", f". {hook}; wait"], env=environment, check=True)
+    assert (tries.read_text().split() if tries.exists() else []) == ["reload"] * loaded
 
 
 def test_name_servers_are_written_one_a_line() -> None:

@@ -42,7 +42,7 @@ def test_a_seed_is_these_files() -> None:
         "/etc/systemd/network/10-inside.link",
         "/etc/systemd/network/10-outside.link",
         "/etc/resolv.conf",
-        "/etc/dhcp/dhclient-enter-hooks.d/appliance",
+        "/etc/dhcp/dhclient-enter-hooks.d/appliance-names",
     }
     assert written["/etc/hostname"].text == "gw1\n"
     assert "MACAddress=02:0b\n" in written["/etc/systemd/network/10-outside.link"].text
@@ -51,7 +51,7 @@ def test_a_seed_is_these_files() -> None:
 def test_without_name_servers_those_of_the_lease_count() -> None:
     seed = parse(SEED.replace('dns = ["203.0.113.53"]\n', ""), "seed.toml")
     written = {file.path: file for file in system_files(seed, pinned(seed, NICS), (1000, 1000))}
-    assert "/etc/dhcp/dhclient-enter-hooks.d/appliance" not in written
+    assert "/etc/dhcp/dhclient-enter-hooks.d/appliance-names" not in written
     assert "203.0.113.53" not in written["/etc/resolv.conf"].text, "that of the seed before"
 
 
@@ -72,7 +72,7 @@ def test_one_card_by_name_and_by_address_is_still_one() -> None:
 def test_files_of_the_gateway_are_readable_to_its_group() -> None:
     source = Source("/dev/vdb", {"seed.toml": SEED, "gateway.toml": "", "sockd.conf": "permit ALL\n"})
     assert gateway_files(source, 7) == (
-        File("/etc/gateway.toml", "", 0o644, (0, 0)),
+        File("/etc/gateway.toml", "", 0o640, (0, 7)),
         File("/etc/sockd.conf", "permit ALL\n", 0o640, (0, 7)),
     )
 
@@ -349,9 +349,6 @@ FILES = Path(setup.__file__).parents[4]
 
 
 def test_a_folder_whose_overlay_fails_is_kept_in_memory_and_told(tmp_path: Path) -> None:
-    script = (FILES / "etc/initramfs-tools/scripts/local-bottom/appliance").read_text()
-    functions, end, _ = script.partition("\nmkdir -p $REPORT\n")
-    assert end
     fake = """
         REPORT=$1/report state=$1/state root=$1/root
         mkdir -p $REPORT $state
@@ -360,7 +357,7 @@ def test_a_folder_whose_overlay_fails_is_kept_in_memory_and_told(tmp_path: Path)
         cover etc 0755
     """
     subprocess.run(
-        ["sh", "-c", functions + fake, "start", str(tmp_path)],
+        ["sh", "-c", functions_of_the_initramfs() + fake, "start", str(tmp_path)],
         check=True,
         env={"PATH": os.environ["PATH"], "rootmnt": "/nowhere"},
     )
@@ -368,6 +365,47 @@ def test_a_folder_whose_overlay_fails_is_kept_in_memory_and_told(tmp_path: Path)
     assert mounts[1].startswith("-t tmpfs ")
     assert f"upperdir={tmp_path}/report/etc/upper" in mounts[2]
     assert (tmp_path / "report/volatile").read_text() == "/state/etc is no good, so /etc is as the image has it\n"
+
+
+def functions_of_the_initramfs() -> str:
+    functions, end, _ = (
+        (FILES / "etc/initramfs-tools/scripts/local-bottom/appliance").read_text().partition("\nmkdir -p $REPORT\n")
+    )
+    assert end
+    return functions
+
+
+def initramfs(tmp_path: Path, program: str) -> str:
+    """What a few lines with the functions of the initramfs print; what they say is among it."""
+    own = f"""
+        PATH={os.environ["PATH"]} REPORT={tmp_path}/report state={tmp_path}/state root={tmp_path}/root problem=
+        mkdir -p $REPORT $state
+        say() {{ echo "$*"; }}
+    """
+    done = subprocess.run(
+        ["sh", "-c", functions_of_the_initramfs() + own + program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "rootmnt": "/nowhere"},
+    )
+    return done.stdout
+
+
+def test_a_factory_reset_removes_what_has_an_odd_name_or_was_found_by_e2fsck(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for name in ("etc/upper", "..old", ".hidden", "lost+found"):
+        (state / name).mkdir(parents=True)
+    (state / "lost+found/#131").write_text("a key")
+    initramfs(tmp_path, "wipe_state")
+    assert [path.relative_to(state).as_posix() for path in state.rglob("*")] == ["lost+found"]
+
+
+def test_a_factory_reset_that_is_not_complete_says_so_and_goes_on_at_the_next_boot(tmp_path: Path) -> None:
+    (tmp_path / "state/etc").mkdir(parents=True)
+    said = initramfs(tmp_path, 'rm() { case "$*" in *etc) return 1 ;; *) command rm "$@" ;; esac; }; wipe_state')
+    assert "etc could not be removed; the reset goes on at the next boot" in said
+    assert (tmp_path / "state/factory-reset").exists()
 
 
 def test_apt_closes_the_root_after_a_dpkg_that_failed() -> None:

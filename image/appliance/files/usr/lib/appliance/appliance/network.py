@@ -79,7 +79,8 @@ def _kept_inside(address: Interface) -> Iterator[str]:
     source = f" src {address.ip}" if address.version == 4 else ""  # IPv6 takes none that is still tentative
     rule = f"to {network} lookup {OWN_TABLE} pref {OWN_PRIORITY}"
     yield f"    up {ip} route replace {network} dev {INSIDE}{source} table {OWN_TABLE}"
-    yield f"    up {ip} rule show to {network} pref {OWN_PRIORITY} | grep -q . || {ip} rule add {rule}"
+    yield f"    up {ip} rule del {rule} 2>/dev/null || true"
+    yield f"    up {ip} rule add {rule}"
     yield f"    down {ip} rule del {rule} || true"
     yield f"    down {ip} route del {network} dev {INSIDE} table {OWN_TABLE} || true"
 

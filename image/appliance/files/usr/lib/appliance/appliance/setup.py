@@ -25,9 +25,11 @@ from appliance.report import FOLDER, Report, write
 from appliance.seed import CARDS, Seed, SeedError
 from appliance.sources import GATEWAY_FILES, Source
 
-KEPT: Final = "/var/lib/appliance/seed"
+KEPT: Final = "/etc/appliance/seed"
+"""Beside what it is about: /etc and /var are kept, or lost, each by itself."""
 SSH_FROM: Final = "/etc/appliance/ssh-from.nft"
-DHCLIENT_HOOK: Final = "/etc/dhcp/dhclient-enter-hooks.d/appliance"
+DHCLIENT_HOOK: Final = "/etc/dhcp/dhclient-enter-hooks.d/appliance-names"
+"""They are read by the order of their names: this one after appliance-lease."""
 NET: Final = Path("/sys/class/net")
 HOSTNAME: Final = "/etc/hostname"
 LINKS: Final = "/etc/systemd/network"
@@ -38,7 +40,8 @@ NO_PASSWORD: Final = "*"
 """What no password fits; the keys of sshd(8) still do."""
 SECOND: Final = "outside2"
 PATIENCE: Final = 5.0
-"""Seconds that a slow disk has to come, while there never was a seed."""
+"""Seconds that a slow disk has to come, while there never was a seed, or where there are disks by USB."""
+USB: Final = Path("/sys/bus/usb/drivers/usb-storage")
 GROUP: Final = "sockd"
 HOST_KEYS: Final = ("rsa", "ecdsa", "ed25519")
 """What ssh-keygen -A makes, as Debian has it."""
@@ -102,12 +105,9 @@ def system_files(seed: Seed, pins: Mapping[str, str], admin: tuple[int, int]) ->
 
 
 def gateway_files(source: Source, group: int) -> tuple[File, ...]:
-    """The files of sockd that came with the seed, with the owners and modes that its package gives them."""
-    owned = {"gateway.toml": (0o644, 0), "sockd.conf": (0o640, group), "sockd.route": (0o640, group)}
+    """The files of sockd that came with the seed, with the owners and modes that role gateway gives them."""
     return tuple(
-        File(f"/etc/{name}", source.files[name], owned[name][0], (0, owned[name][1]))
-        for name in GATEWAY_FILES
-        if name in source.files
+        File(f"/etc/{name}", source.files[name], 0o640, (0, group)) for name in GATEWAY_FILES if name in source.files
     )
 
 
@@ -185,7 +185,10 @@ def changed_settings(second: bool) -> tuple[File, ...]:
     except (OSError, ValueError):
         return ()
     after = with_uplinks(before, second)
-    return (File(str(GATEWAY), after),) if after != before else ()
+    if after == before:
+        return ()
+    was = GATEWAY.stat()
+    return (File(str(GATEWAY), after, was.st_mode & 0o777, (was.st_uid, was.st_gid)),)
 
 
 def unused(pins: Mapping[str, str]) -> tuple[str, ...]:
@@ -266,7 +269,7 @@ def main() -> int:
     with _noting(problems):
         nics = cards.present(NET)
     with _noting(problems):
-        source = awaited(find, 0.0 if kept.digest else PATIENCE)
+        source = awaited(find, 0.0 if kept.digest and not any(USB.glob("*:*")) else PATIENCE)
         if source and source.digest() != kept.digest:
             kept = carry_out(source, nics)
             print(f"appliance-setup: the seed of {source.name} is carried out", flush=True)
