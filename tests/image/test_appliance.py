@@ -44,6 +44,8 @@ A, B, SIX = f"http://{TARGET_A}/", f"http://{TARGET_B}/", f"http://[{TARGET_6}]/
 BY_OUTSIDE = {"host": OUTSIDE, "source": WAN1}
 #: what is asked over UDP: everything that an ordinary host could answer
 QUESTIONS = ("-sU", "-p", "53,67,68,69,111,123,137,161,500,514,546,1080,1900,4500,5353,5355")
+#: where nothing answers it would wait longer and longer
+FAST = ("--min-rate", "500")
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +145,10 @@ def test_from_the_outside_nothing_answers(box: Appliance, address: str) -> None:
 
 @pytest.mark.full
 def test_none_of_all_ports_answers_but_those(box: Appliance) -> None:
-    inside = scan(box.lab, INSIDE, PROXY, "-sS", "-p-")
+    inside = scan(box.lab, INSIDE, PROXY, "-sS", "-p-", *FAST)
     assert inside.having("open") == {"tcp/22", "tcp/53", "tcp/1080"}
     assert inside.states() == {"open", "filtered"}, inside
-    assert scan(box.lab, OUTSIDE, WAN1, "-sS", "-p-").states() == {"filtered"}
+    assert scan(box.lab, OUTSIDE, WAN1, "-sS", "-p-", *FAST).states() == {"filtered"}
 
 
 def test_all_its_services_run(box: Appliance) -> None:

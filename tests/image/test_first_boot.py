@@ -51,8 +51,9 @@ def test_without_a_seed_it_says_what_to_do_and_lets_nobody_in(
     disk: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     with appliance(Setup(disk, files=None), accelerator, tmp_path) as made:
-        page = made.wait_for("Next: give it a seed")
-        assert "sockd: gateway" in page
+        made.wait_for("Next: give it a seed")
+        page = made.wait_for("sockd: gateway")
+        assert "Next: give it a seed" in page
         assert not made.shell.greets()
 
 

@@ -177,6 +177,31 @@ def test_sockd_is_told_of_new_name_servers_until_it_hears(tmp_path: Path, reason
     assert (tries.read_text().split() if tries.exists() else []) == ["reload"] * loaded
 
 
+@pytest.mark.parametrize(
+    ("card", "state", "done"),
+    [
+        ("outside", "lo=lo\noutside=outside\n", ["ifdown --force outside", "ifup outside"]),
+        ("outside", "lo=lo\n", []),
+        ("outside", None, []),
+        ("eth7", "eth7=eth7\n", []),
+    ],
+)
+def test_a_card_that_comes_back_is_set_up_again(tmp_path: Path, card: str, state: str | None, done: list[str]) -> None:
+    calls, ifstate = tmp_path / "calls", tmp_path / "ifstate"
+    if state is not None:
+        ifstate.write_text(state)
+    for name in ("ifdown", "ifup"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{calls}\n')
+        (tmp_path / name).chmod(0o755)
+    script = (FILES / "usr/sbin/appliance-card").read_text()
+    for place, here in {"/run/network/ifstate": str(ifstate), "/run/systemd/system": str(tmp_path / "none")}.items():
+        assert place in script
+        script = script.replace(place, here)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "INTERFACE": card}
+    subprocess.run(["sh", "-c", script + "\nwait\n"], env=environment, check=True)
+    assert (calls.read_text().splitlines() if calls.exists() else []) == done
+
+
 def test_name_servers_are_written_one_a_line() -> None:
     servers = seed("dhcp = true", 'dns = ["203.0.113.53", "2001:db8::53"]').dns
     assert network.resolv_conf(servers).splitlines()[1:] == ["nameserver 203.0.113.53", "nameserver 2001:db8::53"]
