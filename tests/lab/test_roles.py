@@ -508,7 +508,7 @@ def test_a_package_by_its_name_on_a_host_without_the_module_for_packages(tmp_pat
         assert installed.returncode == 0, installed.stdout
         # as on a machine of its own, where the firewall is loaded before the kernel's settings are written; those are
         # not to be set here
-        alone = gateway.play(hardening_container_types=[])
+        alone = gateway.play("-e", json.dumps({"hardening_container_types": []}))
         assert "cannot open" not in alone.plain, alone.output
         assert host.path("/etc/modprobe.d/gateway-hardening.conf").exists(), alone.output
         mended = gateway.play(hardening_kernel=False)
