@@ -22,10 +22,10 @@ from tests.support.lab.topology import (
     WAN1,
 )
 from tests.support.vm.accelerator import Accelerator
-from tests.support.vm.appliance import ADMIN, BOOT, HOSTNAME, Setup, appliance, seed_of, seed_path
+from tests.support.vm.appliance import ADMIN, BOOT, HOSTNAME, ONE_UPLINK, Setup, appliance, seed_of, seed_path
 from tests.support.vm.dhcp import LACKING as NO_DHCP
 from tests.support.vm.dhcp import Lease, dhcp_server
-from tests.support.vm.gateway import adapted
+from tests.support.vm.gateway import VirtualGateway, adapted
 from tests.support.vm.machine import missing
 from tests.support.vm.networks import ADDRESSES
 from tests.support.vm.secureshell import LOST, new_key, shell
@@ -51,7 +51,8 @@ def test_an_uplink_has_its_address_by_dhcp_and_the_server_takes_nothing_of_the_i
     disk: Path, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     routes = (f"{CLIENT}/32", "10.1.0.0/25")
-    names = f"0.0.0.0,{OUTSIDE_NAMES}"
+    # dnsmasq would put its own address in the place of 0.0.0.0
+    names = f"127.0.0.1,{PROXY},{OUTSIDE_NAMES}"
     lease = Lease(ADDRESSES["outside"], f"{WAN1}/24", ROUTER1, names, routes, broadcast=CLIENT)
     # the settings are those of the image, whose resolver asks whom the lease names
     with (
@@ -110,9 +111,9 @@ def test_another_seed_is_carried_out_as_a_whole_and_the_settings_of_sockd_stay(
         text = seed_of(public).replace(HOSTNAME, "gw2")
         seed_disk(seed_path(tmp_path), {"seed.toml": text})
         made.vm.start()
-        made.up()
+        assert eventually(made.shell.greets, within=BOOT, every=1), made.tail()
         assert made.shell.run("true").status == LOST, "the key of the first seed opens still"
         with shell(made.lab.spaces[INSIDE], ADMIN, PROXY, secret) as admin:
             assert admin.run("hostname").output == "gw2\n"
             assert admin.run("cat", "/etc/sockd.conf").output == rule
-        serves(made, TARGET_B)
+            serves(made._replace(machines=VirtualGateway(made.lab, made.vm, admin, ONE_UPLINK)), TARGET_B)

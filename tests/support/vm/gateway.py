@@ -48,6 +48,9 @@ class VirtualGateway:
         getattr(self, f"_{change}")(card)
 
     def renumber(self, card: str, old: str, new: str) -> None:
+        # as the lab's own hosts have it: else an address takes the later ones of its network along
+        done = self._shell.run("sysctl", "--quiet", "--write", f"net.ipv4.conf.{card}.promote_secondaries=1")
+        assert done.status == 0, done.errors
         self._ip("address", "add", new, "dev", card)
         self._ip("address", "del", old, "dev", card)
         self._set_routes(card, ipaddress.ip_interface(new).version)
