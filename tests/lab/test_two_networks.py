@@ -152,7 +152,8 @@ PULLED: Sequence[Step] = (
 RENUMBERED: Sequence[Step] = (
     fetch(A, BY_WAN1),
     Renumber("wan1", f"{WAN1}/24", "192.0.2.77/24"),
-    Logged("uplink wan1: address 192.0.2.10 is replaced by 192.0.2.77"),
+    # at once, or one after the other, by how fast the machine is
+    Logged("uplink wan1: address 192.0.2.10 is (replaced by 192.0.2.77|lost; address 192.0.2.77 is used from now on)"),
     fetch(A, {"host": OUTSIDE, "source": "192.0.2.77"}, within=SOON),
     fetch(B, BY_WAN2),
 )
