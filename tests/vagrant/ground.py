@@ -6,6 +6,7 @@ namespaces, so a libvirt of the host is neither used nor disturbed.
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,14 +71,16 @@ class Ground:
     def run(self, *command: str, timeout: float, text: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command there to its end; what it printed is in ``stdout``, each state of a progress line in a line.
 
-        Raises subprocess.TimeoutExpired, with what it had printed.
+        Raises subprocess.TimeoutExpired, with what it had printed, which is shown too.
         """
         with self.popen(*command) as process:
             try:
                 said, _ = process.communicate(text, timeout)
             except subprocess.TimeoutExpired as late:
                 end(process)
-                raise subprocess.TimeoutExpired(command, timeout, process.communicate()[0]) from late
+                said, _ = process.communicate()
+                print(f"{shlex.join(command)} did not end in {timeout:.0f} s; it had said:\n{said}")
+                raise subprocess.TimeoutExpired(command, timeout, said) from late
         return subprocess.CompletedProcess(command, process.returncode, said.replace("\r", "\n"))
 
     def vagrant(self, *words: str, timeout: float = 600.0) -> str:
