@@ -24,7 +24,7 @@ MACHINES = ("gateway", "inside", "outside")
 BOXES = ROOT / "build" / "box"
 
 # Limits, not what it takes: without KVM on a busy machine a boot alone is a minute or two.
-UP, PROVISION, TYPED = 2400.0, 1200.0, 180.0
+UP, PROVISION, TYPED = 2400.0, 2400.0, 180.0
 
 
 @pytest.fixture(scope="module")
