@@ -106,9 +106,7 @@ def test_a_state_partition_that_has_lost_its_beginning_is_repaired(
         made.up()
         made.rules(f"permit ALL {TARGET_B}/32\n")
         start = 512 * int(made.shell.run("cat", "/sys/class/block/vda4/start").output)
-        made.shell.run("poweroff")
-        assert made.vm.ended(within=BOOT), made.tail()
-        made.shell.forget()
+        made.power_off()
         wiped = ["qemu-io", "-f", "qcow2", "-c", f"write -P 0 {start} 4k", str(made.vm.disk)]
         subprocess.run(wiped, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         made.vm.start()

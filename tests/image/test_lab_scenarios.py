@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.test_first_boot import serves
 from tests.lab.test_two_networks import CARD_GONE, FOLLOWS_THE_FILE, PULLED, RENUMBERED, ROUTES
 from tests.support.lab.scenario import play
 from tests.support.lab.servers import needs_lab
-from tests.support.lab.steps import Curl, Step
-from tests.support.lab.topology import INSIDE, OUTSIDE, TARGET_A, WAN1
+from tests.support.lab.steps import Step
 from tests.support.vm.accelerator import Accelerator
 from tests.support.vm.appliance import Appliance, Setup, appliance
 from tests.support.vm.gateway import adapted, renamed
 from tests.support.vm.machine import missing
 from tests.support.vm.networks import NAMES
-from tests.support.vm.settings import PROXY_URL, gateway_files
+from tests.support.vm.settings import gateway_files
 
 LACKING = missing()
 pytestmark = [pytest.mark.full, needs_lab, pytest.mark.skipif(bool(LACKING), reason=LACKING)]
@@ -28,8 +28,7 @@ def box(disk: Path, accelerator: Accelerator, tmp_path_factory: pytest.TempPathF
     files = gateway_files(("outside", "outside2"), routes=routes, external="failback = 0.5")
     with appliance(Setup(disk, files=files, names=NAMES), accelerator, tmp_path_factory.mktemp("uplinks")) as made:
         made.up()
-        first = Curl(INSIDE, f"http://{TARGET_A}/", PROXY_URL, {"host": OUTSIDE, "source": WAN1}, within=60)
-        play(made.machines, adapted([first]))
+        serves(made)
         yield made
 
 

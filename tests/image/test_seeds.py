@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.test_first_boot import serves
-from tests.support.lab.scenario import play
 from tests.support.lab.servers import needs_lab
-from tests.support.lab.steps import Curl
 from tests.support.lab.topology import (
     CLIENT,
     INSIDE,
@@ -25,12 +23,12 @@ from tests.support.vm.accelerator import Accelerator
 from tests.support.vm.appliance import ADMIN, BOOT, HOSTNAME, ONE_UPLINK, Setup, appliance, seed_of, seed_path
 from tests.support.vm.dhcp import LACKING as NO_DHCP
 from tests.support.vm.dhcp import Lease, dhcp_server
-from tests.support.vm.gateway import VirtualGateway, adapted
+from tests.support.vm.gateway import VirtualGateway
 from tests.support.vm.machine import missing
 from tests.support.vm.networks import ADDRESSES
 from tests.support.vm.secureshell import LOST, new_key, shell
 from tests.support.vm.seed import seed_disk, seed_toml
-from tests.support.vm.settings import PROXY_URL, RULES, gateway_files
+from tests.support.vm.settings import RULES, gateway_files
 from tests.support.waiting import eventually
 
 LACKING = missing()
@@ -63,15 +61,14 @@ def test_an_uplink_has_its_address_by_dhcp_and_the_server_takes_nothing_of_the_i
         leased = eventually(lambda: leases.exists() and WAN1 in leases.read_text(), within=BOOT, every=1)
         assert leased, made.tail()
         serves(made)
-        by_name = Curl(INSIDE, "http://www.example/", PROXY_URL, {"host": OUTSIDE, "source": WAN1}, within=60)
-        play(made.machines, adapted([by_name]))
+        serves(made, "www.example")
         assert "dev inside" in made.shell.run("ip", "route", "get", CLIENT).output
         assert "via" not in made.shell.run("ip", "-o", "route", "show", "table", "all", "root", "10.0.0.0/8").output
         assert made.shell.run("cat", "/etc/resolv.conf").output == f"nameserver {OUTSIDE_NAMES}\n"
         assert made.shell.run("hostname").output == f"{HOSTNAME}\n"
         made.reboot()
         serves(made)
-        play(made.machines, adapted([by_name]))
+        serves(made, "www.example")
 
 
 def test_arguments_of_the_kernel_are_a_seed(disk: Path, accelerator: Accelerator, tmp_path: Path) -> None:
@@ -104,9 +101,7 @@ def test_another_seed_is_carried_out_as_a_whole_and_the_settings_of_sockd_stay(
         made.up()
         rule = f"permit ALL {TARGET_B}/32\n"
         made.rules(rule)
-        made.shell.run("poweroff")
-        assert made.vm.ended(within=BOOT), made.tail()
-        made.shell.forget()
+        made.power_off()
         secret, public = new_key(tmp_path / "another")
         text = seed_of(public).replace(HOSTNAME, "gw2")
         seed_disk(seed_path(tmp_path), {"seed.toml": text})

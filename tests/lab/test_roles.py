@@ -469,51 +469,53 @@ def test_it_is_a_gateway_again_when_the_machine_has_started_anew(gateway: Gatewa
         assert list(gateway.host.path("/etc/rc2.d").glob("S*sockd"))
 
 
-@pytest.mark.full
-def test_on_a_fresh_host_a_broken_rule_leaves_every_setting_as_it_was(tmp_path: Path) -> None:
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Bastion]:
+    """A machine with systemd that no role has seen, where our package could be installed."""
     skip_without("systemd")
     if lacking := products.missing():
         pytest.skip(lacking)
     with bastion("systemd", tmp_path / "bastion") as host:
-        package = shutil.copy(products.deb(), tmp_path)
-        gateway = Gateway(host, Controller(host, tmp_path / "controller"), {"gateway_package": package}, "--check")
-        assert gateway.first.status == 0, gateway.first.output
-        assert "sockd is not on this host yet" in gateway.first.plain, gateway.first.output
-        assert not host.path("/usr/sbin/sockd").exists()
-        before = host.path("/etc/ssh/sshd_config").read_bytes()
-        refused = gateway.play(gateway_rules=rules("permitt ALL ALL"))
-        assert refused.status != 0
-        assert "/etc/sockd.conf:2" in refused.plain, refused.output
-        assert "sockd is installed, and nothing else was changed" in refused.plain, refused.output
-        assert {name.partition(" : ")[0] for name in refused.changed} == {"gateway"}, refused.output
-        assert host.path("/etc/ssh/sshd_config").read_bytes() == before
-        assert not host.path("/etc/gateway-filter.nft").exists()
-        assert "127.0.0.1" in host.path("/etc/gateway.toml").read_text()
-        mended = gateway.play()
-        assert mended.status == 0, mended.output
+        yield host
 
 
 @pytest.mark.full
-def test_a_package_by_its_name_on_a_host_without_the_module_for_packages(tmp_path: Path) -> None:
-    skip_without("systemd")
-    if lacking := products.missing():
-        pytest.skip(lacking)
-    with bastion("systemd", tmp_path / "bastion") as host:
-        forward(host.lab)
-        assert not host.path("/usr/lib/python3/dist-packages/apt").exists()
-        gateway = Gateway(host, Controller(host, tmp_path / "controller"), {}, "--check", "--diff")
-        assert gateway.first.status == 0, gateway.first.output
-        shutil.copy(products.deb(), host.path("/srv/gateway.deb"))
-        installed = host.run("apt-get", "install", "--yes", "--quiet", "/srv/gateway.deb")
-        assert installed.returncode == 0, installed.stdout
-        # as on a machine of its own, where the firewall is loaded before the kernel's settings are written; those are
-        # not to be set here
-        alone = gateway.play("-e", json.dumps({"hardening_container_types": []}))
-        assert "cannot open" not in alone.plain, alone.output
-        assert host.path("/etc/modprobe.d/gateway-hardening.conf").exists(), alone.output
-        mended = gateway.play(hardening_kernel=False)
-        assert mended.status == 0, mended.output
-        works(gateway)
+def test_on_a_fresh_host_a_broken_rule_leaves_every_setting_as_it_was(fresh: Bastion, tmp_path: Path) -> None:
+    package = shutil.copy(products.deb(), tmp_path)
+    gateway = Gateway(fresh, Controller(fresh, tmp_path / "controller"), {"gateway_package": package}, "--check")
+    assert gateway.first.status == 0, gateway.first.output
+    assert "sockd is not on this host yet" in gateway.first.plain, gateway.first.output
+    assert not fresh.path("/usr/sbin/sockd").exists()
+    before = fresh.path("/etc/ssh/sshd_config").read_bytes()
+    refused = gateway.play(gateway_rules=rules("permitt ALL ALL"))
+    assert refused.status != 0
+    assert "/etc/sockd.conf:2" in refused.plain, refused.output
+    assert "sockd is installed, and nothing else was changed" in refused.plain, refused.output
+    assert {name.partition(" : ")[0] for name in refused.changed} == {"gateway"}, refused.output
+    assert fresh.path("/etc/ssh/sshd_config").read_bytes() == before
+    assert not fresh.path("/etc/gateway-filter.nft").exists()
+    assert "127.0.0.1" in fresh.path("/etc/gateway.toml").read_text()
+    mended = gateway.play()
+    assert mended.status == 0, mended.output
+
+
+@pytest.mark.full
+def test_a_package_by_its_name_on_a_host_without_the_module_for_packages(fresh: Bastion, tmp_path: Path) -> None:
+    forward(fresh.lab)
+    assert not fresh.path("/usr/lib/python3/dist-packages/apt").exists()
+    gateway = Gateway(fresh, Controller(fresh, tmp_path / "controller"), {}, "--check", "--diff")
+    assert gateway.first.status == 0, gateway.first.output
+    shutil.copy(products.deb(), fresh.path("/srv/gateway.deb"))
+    installed = fresh.run("apt-get", "install", "--yes", "--quiet", "/srv/gateway.deb")
+    assert installed.returncode == 0, installed.stdout
+    # as on a machine of its own, where the firewall is loaded before the kernel's settings are written; those are
+    # not to be set here
+    alone = gateway.play("-e", json.dumps({"hardening_container_types": []}))
+    assert "cannot open" not in alone.plain, alone.output
+    assert fresh.path("/etc/modprobe.d/gateway-hardening.conf").exists(), alone.output
+    mended = gateway.play(hardening_kernel=False)
+    assert mended.status == 0, mended.output
+    works(gateway)
 
 
 WHEELS = "/srv/wheels"

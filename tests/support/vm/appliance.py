@@ -92,6 +92,12 @@ class Appliance(NamedTuple):
         self.shell.forget()
         self.up(before)
 
+    def power_off(self) -> None:
+        """Have it end in order, and wait until it has no power."""
+        self.shell.run("poweroff")
+        assert self.vm.ended(within=BOOT), self.tail()
+        self.shell.forget()
+
     def cut(self) -> None:
         """Cut the power, switch it on, and wait until one can log in."""
         self.vm.kill()

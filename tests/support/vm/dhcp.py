@@ -2,16 +2,15 @@
 
 import contextlib
 import ipaddress
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.netns import Namespace
+from tests.support.resolvers import DNSMASQ
 from tests.support.waiting import eventually
 
-DNSMASQ = shutil.which("dnsmasq") or shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin")
 LACKING = "" if DNSMASQ else "needs dnsmasq, for a lease: apt-get install dnsmasq-base"
 
 
